@@ -1,4 +1,4 @@
-"""The cases: what is compared with what. Each is a function that makes its files and yields the commands to run."""
+"""The cases: what is compared with what. Each is a function that writes its files and yields the commands to run."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ base_url = "{url}"
 max_requests = {most}
 max_bytes = 100_000_000_000
 """
+_MOST = 50_000  # requests in one batch, as at OpenAI
 _BASE_URL = "https://bench.example/v1"
 _CURL = """
 value() { sed -n 's/.*"'"$1"'": *"\\([^"]*\\)".*/\\1/p'; }
@@ -41,7 +42,7 @@ _REQUEST, _RESULT = 900, 560
 """Bytes of a request and of its result, in the cases about the number of requests."""
 
 _STARTS = 7
-"""How often a command is run that takes a fraction of a second."""
+"""How often a command is run if it takes a fraction of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Bench:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def configure(self, name: str, url: str, most: int = 100_000_000) -> str:
+    def configure(self, name: str, url: str, most: int = _MOST) -> str:
         """Write a configuration whose provider `bench` is at `url`, with `most` requests per batch; return its path."""
         path = self.folder / name
         path.write_text(_PROFILE.format(url=url, most=most), encoding="utf-8")
@@ -193,7 +194,7 @@ def trip(bench: Bench) -> Iterator[Case]:
 
 
 def tables(bench: Bench) -> Iterator[Case]:
-    """Measure the same results as JSON lines, as CSV and as Parquet, from the results that are kept with the job."""
+    """Measure exporting the same results, which are kept with the job, as JSON lines, CSV and Parquet."""
     count = bench.sizes.results
     bench.make("requests", "input.jsonl", count, count * _REQUEST)
     with _server(bench, _RESULT) as url:
@@ -212,7 +213,7 @@ def tables(bench: Bench) -> Iterator[Case]:
 
 
 def grown(bench: Bench) -> Iterator[Case]:
-    """Measure a run over an input, and one over the same input with one percent more rows."""
+    """Measure a run of an input, and a run of the same input with one percent more rows."""
     count = bench.sizes.results // 2
     bench.make("requests", "all.jsonl", count + count // 100 + 1, (count + count // 100 + 1) * _REQUEST)
     with _server(bench, _RESULT) as url:
@@ -380,7 +381,7 @@ def _run(
     source: str,
     count: int,
     name: str = "obatch run: all of it, checked",
-    most: int = 100_000_000,
+    most: int = _MOST,
     *more: str,
 ) -> Command:
     words = (sys.executable, "-m", "openai_batch", "run", source, "-o", "whole.jsonl", "-p", "bench", "--again", *more)

@@ -19,7 +19,7 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 """Bytes in one unit of `ru_maxrss`."""
 
 _WORDS = 300
-"""Characters of a failed command's last line that are shown."""
+"""How many characters of a failed command's last line are shown."""
 
 _LONG = 60.0
 """A command that takes more seconds than this is run once."""
@@ -67,7 +67,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one run took: processor seconds, wall seconds, and bytes of memory at the peak."""
+    """The usage of one run: processor seconds, wall seconds, and peak memory in bytes."""
 
     cpu: float
     wall: float

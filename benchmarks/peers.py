@@ -88,13 +88,13 @@ RUNNERS = {
         "flexllm.jsonl",
     ),
 }
-"""Programs that send requests to a model server themselves, many at a time, and keep what they have for a next run."""
+"""Programs that send requests to a model server themselves, many at a time, and keep their state for the next run."""
 
 
 def trips(folder: Path, url: str, home: Path, whole: Callable[[str], Callable[[], str]]) -> Iterator[Command]:
     """Yield each peer's round trip; `whole` makes a function that checks the files of a pattern.
 
-    Each thinks that it talks to OpenAI, has `home` for its state, and sees no other packages than its own.
+    Each is configured as for OpenAI, keeps its state in `home`, and cannot import packages of other environments.
     """
     env = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none", "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     env["PYTHONPATH"] = ""

@@ -66,20 +66,20 @@ class Store:
         record = {"id": file_id, "object": "file", "bytes": size, "created_at": 1}
         return record | {"filename": "f.jsonl", "purpose": purpose}
 
-    def create(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Make a batch and its results; the answer says that they are not there yet."""
-        count = self._answer(self.folder / order["input_file_id"])
-        batch_id = "batch_" + order["input_file_id"].removeprefix("file-")
+    def create(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Make a batch and its results; the answer is still without results."""
+        count = self._answer(self.folder / fields["input_file_id"])
+        batch_id = "batch_" + fields["input_file_id"].removeprefix("file-")
         self._batches[batch_id] = {
             "id": batch_id,
             "object": "batch",
-            "endpoint": order["endpoint"],
-            "input_file_id": order["input_file_id"],
-            "completion_window": order["completion_window"],
+            "endpoint": fields["endpoint"],
+            "input_file_id": fields["input_file_id"],
+            "completion_window": fields["completion_window"],
             "created_at": 1,
-            "metadata": order.get("metadata"),
+            "metadata": fields.get("metadata"),
             "status": "completed",
-            "output_file_id": _results_of(order["input_file_id"]),
+            "output_file_id": _results_of(fields["input_file_id"]),
             "request_counts": {"total": count, "completed": count, "failed": 0},
         }
         return self._batches[batch_id] | {"status": "validating", "output_file_id": None}
@@ -123,15 +123,15 @@ def _result(content: str) -> dict[str, object]:
     return {"id": "batch_req_1", "custom_id": "?", "response": response, "error": None}
 
 
-def serve(door: socket.socket, shelf: Store, link: Link) -> None:
+def serve(listening: socket.socket, store: Store, link: Link) -> None:
     """Answer connections, each in its own thread."""
     while True:
-        connection, _ = door.accept()
+        connection, _ = listening.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_talk, args=(connection, shelf, link), daemon=True).start()
+        threading.Thread(target=_talk, args=(connection, store, link), daemon=True).start()
 
 
-def _talk(connection: socket.socket, shelf: Store, link: Link) -> None:
+def _talk(connection: socket.socket, store: Store, link: Link) -> None:
     buffer = memoryview(bytearray(1 << 18))
     rest = b""
     with connection:
@@ -145,8 +145,8 @@ def _talk(connection: socket.socket, shelf: Store, link: Link) -> None:
             if fields.get(b"expect", b"").strip() == b"100-continue":
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             words = path.partition("?")[0].split("/")[2:]
-            upload = shelf.new()
-            with (shelf.folder / upload).open("wb") as out:
+            upload = store.new()
+            with (store.folder / upload).open("wb") as out:
                 out.write(rest)
                 while left > 0:
                     count = connection.recv_into(buffer[: min(len(buffer), left)])
@@ -157,9 +157,9 @@ def _talk(connection: socket.socket, shelf: Store, link: Link) -> None:
                     left -= count
             rest = b""
             time.sleep(link.delay + (link.post if method == "POST" else 0))
-            _answer(connection, shelf, method, words, upload, link)
+            _answer(connection, store, method, words, upload, link)
             if (method, words) != ("POST", ["files"]):
-                (shelf.folder / upload).unlink(missing_ok=True)
+                (store.folder / upload).unlink(missing_ok=True)
 
 
 def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
@@ -171,25 +171,25 @@ def _head(connection: socket.socket, head: bytes) -> tuple[bytes, bytes, bytes]:
     return head.partition(b"\r\n\r\n")
 
 
-def _answer(connection: socket.socket, shelf: Store, method: str, words: list[str], upload: str, link: Link) -> None:
+def _answer(connection: socket.socket, store: Store, method: str, words: list[str], upload: str, link: Link) -> None:
     match words:
         case ["files", file_id, "content"]:
-            with (shelf.folder / file_id).open("rb") as content:
-                size = (shelf.folder / file_id).stat().st_size
+            with (store.folder / file_id).open("rb") as content:
+                size = (store.folder / file_id).stat().st_size
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
                 while piece := content.read(1 << 18):
                     link.carry(len(piece))
                     connection.sendall(piece)
-            (shelf.folder / file_id).unlink()
+            (store.folder / file_id).unlink()
             return
         case ["files"] if method == "POST":
-            answer = shelf.file(upload)
+            answer = store.file(upload)
         case ["files", file_id]:
-            answer = shelf.file(file_id)
+            answer = store.file(file_id)
         case ["batches"] if method == "POST":
-            answer = shelf.create(json.loads((shelf.folder / upload).read_bytes()))
+            answer = store.create(json.loads((store.folder / upload).read_bytes()))
         case ["batches", batch_id]:
-            answer = shelf.batch(batch_id)
+            answer = store.batch(batch_id)
         case _:
             answer = {"object": "list", "data": [], "has_more": False}
     body = json.dumps(answer).encode()

@@ -1,4 +1,4 @@
-"""The measured work that is not a command, each in its own process: `python work.py WHAT ARGUMENTS…`.
+"""The measured work that is not a command, each kind in its own process: `python work.py WHAT ARGUMENTS…`.
 
 Imports are in the functions, so that each process uses memory only for its own work.
 """
@@ -116,7 +116,7 @@ def copy_all(folder: str, target: str) -> None:
 
 
 def trip(url: str, source: str, target: str) -> None:
-    """Upload, create a batch and download through the library's own connection; nothing is checked or put in order."""
+    """Upload, create a batch and download with the library's own API; nothing is checked or put in order."""
     from openai_batch.providers.attempt import Attempt, new_token
     from openai_batch.providers.openai_api import OpenAIBatchApi
     from openai_batch.providers.provider import Provider

@@ -24,8 +24,8 @@ from openai_batch.cli.help_topics import EXIT_CODES, VARIABLES
 from openai_batch.cluster.settings import ShardSettings
 from openai_batch.files.typed_table import describe
 from openai_batch.local.settings import LocalSettings, UpstreamSettings
-from openai_batch.providers.config import ProfileTable
-from openai_batch.providers.provider import Provider
+from openai_batch.providers.config import PricesTable, ProfileTable
+from openai_batch.providers.provider import Prices, Provider
 from openai_batch.results.flatten import RESULT_COLUMNS
 
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("reference")
 _MADE = "This page is generated: `python docs/make_reference.py`.\n"
+
+_TOP = (
+    ("`provider`", "the name of a provider", "The default provider"),
+    (
+        "`notify`",
+        "a list of `bell`, `cmd:COMMAND`, `env:VARIABLE` or `none`",
+        "Who is told when a job of `run` or `wait` ends, unless `--notify` is given; `obatch help notify` says more",
+    ),
+)
 
 _COLUMNS = {
     "answer": "the answer; the model's words if it declined",
@@ -105,6 +114,8 @@ def _configuration() -> str:
         for field in msgspec.structs.fields(ProfileTable)
     ]
     heads = ("key", "must be", "default", "meaning")
+    about = _docstrings(Prices)
+    prices = [(f"`{each.name}`", describe(each.type), about[each.name]) for each in msgspec.structs.fields(PricesTable)]
     return f"""# Configuration file
 
 {_MADE}
@@ -124,11 +135,22 @@ upstream = "http://127.0.0.1:8000/v1"  # what runs the requests, instead of the 
 
 The file names keys and never holds one. It is refused if another user owns it or may change it.
 
+At its top it may have these keys:
+
+{_table(("key", "must be", "meaning"), _TOP)}
 ## `[providers.NAME]`
 
-A table with the name of a built-in provider changes that one; what is not given stays as it is.
+A table with the name of a built-in provider changes that one; what is not given stays as it is. `headers`, `status_map`
+and `upload_fields` add to those of the built-in provider. With a `base_url` at another host, its key, `headers`,
+`endpoints` and `batch_discount` are left out.
 
 {_table(heads, profile)}
+## `[providers.NAME.prices."MODEL"]`
+
+MODEL is the name of a model, or a pattern. A name counts more than a pattern, and of patterns the first one. Prices are
+in US dollars for a million tokens in a batch:
+
+{_table(("key", "must be", "meaning"), prices)}
 ## `[providers.local]`
 
 The table of the local provider has these keys, and `chat_model` and `embedding_model` for the default models.
@@ -142,7 +164,9 @@ Instead of URLs, `upstream` may be a table for each of them:
 ## `[providers.NAME]` with `kind = "shards"`
 
 A [cluster](../guides/cluster.md) has these keys, and of those above `display_name`, `api_key_env`, `models`,
-`endpoints`, `completion_window`, `parallel`, `prices`, `batch_discount` and those of the default models and of limits:
+`endpoints`, `completion_window`, `parallel`, `prices`, `batch_discount` and those of the default models and of limits.
+The defaults of `max_requests`, `max_bytes` and `completion_window` are 100,000, 4,294,967,296 and `30d` here.
+
 
 {_table(heads, _fields(ShardSettings))}"""
 

@@ -1,4 +1,4 @@
-"""What every test starts from: an empty home of its own, and no key, proxy or setting of the machine's."""
+"""Fixtures and options of all tests: each has an empty home, and no key, proxy or setting of the machine."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _FOREIGN = (
 )
 _KEPT = ("OBATCH_TEST_",)
 
-# A slow machine is no fault.
+# A slow machine is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the switch that runs everything."""
+    """Add the option that runs all tests."""
     parser.addoption("--all", action="store_true", help="run the slow tests too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the slow tests out, unless everything is asked for."""
+    """Skip the slow tests without `--all`."""
     if config.getoption("--all"):
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
@@ -51,15 +51,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure() -> None:
-    """Let no process that a test starts ignore signals because this one does, as behind `&` and under nohup."""
+    """Make sure that processes of a test do not inherit ignored signals, as behind `&` or under nohup."""
     for number in STOPS:
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)  # as deaf as before, and gone in what is started
+            signal.signal(number, lambda *_: None)  # still ignored here, but not inherited
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the test a home, a state, a cache and a configuration of its own; return the home."""
+    """Give the test its own home, state, cache and configuration; return the home."""
     for name in list(os.environ):
         if name.upper().startswith(_FOREIGN) and not name.startswith(_KEPT):
             monkeypatch.delenv(name)

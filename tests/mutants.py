@@ -1,11 +1,11 @@
-"""Plant known bugs, one at a time, in a copy of the tree, and see that the tests find each of them.
+"""Plant known bugs, one at a time, in a copy of the tree, and check that the tests find each of them.
 
-    python tests/mutants.py              all of them, two at a time; ends with 1 if one survives
-    python tests/mutants.py NAME ...     those alone
-    python tests/mutants.py --list       what there is
+    python tests/mutants.py              all of them, two at a time; exits with 1 if a bug is not found
+    python tests/mutants.py NAME ...     only these
+    python tests/mutants.py --list       list the bugs
 
-`mutants.toml` holds the bugs: exact replacements, and the tests that must turn red. A replacement that does
-not apply exactly once is a failure as well, so the list cannot rot. The checkout itself is never changed.
+`mutants.toml` contains the bugs: exact replacements, and the tests that must fail. A replacement that does
+not apply exactly once is a failure as well, so the list stays current. The checkout itself is never changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUGS = Path(__file__).with_suffix(".toml")
 PATIENCE = 300
-"""Seconds for the tests of one bug; tests that hang have found it too."""
+"""Time limit in seconds for the tests of one bug; tests that hang have found it too."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one bug: the test that found it, or why none did."""
+    """The result for one bug: the test that found it, or why none did."""
 
     mutant: Mutant
     caught_by: str
@@ -83,14 +83,14 @@ def read_mutants() -> list[Mutant]:
 
 
 def copy_tree(target: Path) -> None:
-    """Copy what the tests need."""
+    """Copy the files that the tests need."""
     for name in ("openai_batch", "tests"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", target)
 
 
 def run_tests(root: Path, tests: tuple[str, ...]) -> tuple[int, str]:
-    """Run tests in a copy; return pytest's exit code and output (1 and a word where they hang)."""
+    """Run tests in a copy; return pytest's exit code and output (1 and a message if they hang)."""
     words = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-p", "no:cacheprovider", "-x", "-q", "--all"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OBATCH_")}
     env = kept | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -122,7 +122,7 @@ def try_mutant(mutant: Mutant) -> Verdict:
 
 
 def baseline(mutants: list[Mutant]) -> str:
-    """Run every test of these bugs on the tree as it is; return what went wrong. A red test proves nothing."""
+    """Run the tests of these bugs without any bug; return the output if one fails. A failing test proves nothing."""
     tests = tuple(dict.fromkeys(test for mutant in mutants for test in mutant.tests))
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy_tree(Path(folder))
@@ -141,7 +141,7 @@ def show(verdict: Verdict) -> None:
 
 
 def main() -> int:
-    """Try the bugs that are named, or all, and return the exit code."""
+    """Try the named bugs, or all, and return the exit code."""
     parser = argparse.ArgumentParser(description="Plant bugs and see that the tests find them.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="bugs to plant (all by default)")
     parser.add_argument("--list", action="store_true", help="show the bugs")
@@ -170,7 +170,7 @@ def main() -> int:
 
 
 def _keep_figures(tried: int, alive: int) -> None:
-    """Add the figures, as a line of JSON, to the file that OBATCH_TEST_FIGURES names."""
+    """Add the counts, as a line of JSON, to the file that OBATCH_TEST_FIGURES names."""
     if path := os.environ.get("OBATCH_TEST_FIGURES"):
         with Path(path).open("a", encoding="utf-8") as handle:
             handle.write(json.dumps({"test": "mutants.py", "bugs": tried, "survived": alive}) + "\n")

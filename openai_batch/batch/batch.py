@@ -345,15 +345,13 @@ class Batch:
 
     def _check_limits(self, line: bytes, provider: Provider) -> None:
         """Raise InputError if the batch with one more line would be over the provider's limits."""
-        limits = provider.limits
+        limits, length = provider.limits, len(line) - 1  # without the newline
         if limits.max_requests is not None and self.n_requests >= limits.max_requests:
             raise InputError(f"Exceeded max number of requests per batch ({limits.max_requests})")
         if limits.max_bytes is not None and self.n_bytes + len(line) > limits.max_bytes:
             raise InputError(f"Exceeded max batch input file size ({limits.max_bytes // 1024 // 1024} MB)")
-        if limits.max_line_bytes is not None and len(line) > limits.max_line_bytes:
-            raise InputError(
-                f"The request has {len(line):,} bytes, and {provider} takes {limits.max_line_bytes:,} a line"
-            )
+        if limits.max_line_bytes is not None and length > limits.max_line_bytes:
+            raise InputError(f"The request has {length:,} bytes, and {provider} takes {limits.max_line_bytes:,} a line")
 
     def _make_input_file(self) -> InputFile:
         """Return the input file that `submission_input_file` describes. On disk it is made at the first request."""

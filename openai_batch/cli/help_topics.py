@@ -90,7 +90,7 @@ and --max-cost sends nothing. The configuration file can set prices. They are
 for a million tokens in a batch, and replace those of the package:
 
   [providers.acme]
-  batch_discount = 0.5        # what a batch saves; only to show it
+  batch_discount = 0.5        # what a batch saves; list prices are lowered by it
 
   [providers.acme.prices."acme/large"]
   input = 0.25

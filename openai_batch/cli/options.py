@@ -130,7 +130,7 @@ UpstreamKeyOpt = Annotated[
     str | None, option("--upstream-key-env", "NAME", "Environment variable with the upstream's key.")
 ]
 ConcurrencyOpt = Annotated[
-    int | None, option("--concurrency", "N", "Requests to each upstream at the same time.", min=1)
+    int | None, option("--concurrency", "N", "Requests to each upstream at the same time.", min=1, max=10_000)
 ]
 ParallelOpt = Annotated[
     int | None, option("--parallel", "N", "Parts to send or download at once. [default: 4]", JOB, min=1, max=16)

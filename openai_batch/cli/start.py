@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.job_spec import JobSpec
     from openai_batch.jobs.submit import Submitted
     from openai_batch.jobs.submit_options import SubmitOptions
+    from openai_batch.requests.check_report import CheckReport
 
     from .session import CommandSession
 
@@ -60,9 +61,14 @@ def _show_requests(current: CommandSession, spec: JobSpec, prepared: Prepared | 
     skipped = (
         f", {count_text(prepared.skipped, 'empty row')} skipped" if prepared is not None and prepared.skipped else ""
     )
-    models = ", ".join(list(report.models)[:_MODELS]) + (", …" if len(report.models) > _MODELS else "")
-    named = f", {'model' if len(report.models) == 1 else 'models'} {models}" if models else ""
+    named = f", {_models_text(report)}" if report.models else ""
     current.reporter.note(f"{count_text(report.requests, noun)}{source}{named}{skipped}")
+
+
+def _models_text(report: CheckReport) -> str:
+    """Return the models of requests, of many the first ones."""
+    names = ", ".join(list(report.models)[:_MODELS]) + (", …" if len(report.models) > _MODELS else "")
+    return f"{'model' if len(report.models) == 1 else 'models'} {names}"
 
 
 def _show_dry_run(dry: DryRun, *, as_json: bool) -> None:
@@ -77,7 +83,7 @@ def _show_dry_run(dry: DryRun, *, as_json: bool) -> None:
         errors.note(f"{this}it is unknown whether a batch was created; the provider's list would be checked first")
         this = ""
     if dry.parts:
-        model = f" with model {report.model}" if report.model else ""
+        model = f" with {_models_text(report)}" if report.models else ""
         batches = "a batch" if len(dry.parts) == 1 else count_text(len(dry.parts), "batch")
         errors.note(
             f"{this}would upload {count_text(dry.upload_bytes, 'byte')} to {spec.provider} and create {batches} of"

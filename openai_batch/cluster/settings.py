@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -9,7 +11,7 @@ from msgspec import Meta
 from msgspec.structs import force_setattr
 
 from openai_batch.errors import ConfigError
-from openai_batch.files.typed_table import Count, Seconds, Text, Texts, Variable, read_table
+from openai_batch.files.typed_table import Concurrency, Count, Patience, Text, Texts, Variable, read_table
 from openai_batch.local.settings import LocalSettings
 from openai_batch.net.hosts import is_http_url
 
@@ -44,10 +46,10 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     engine: Texts = ()
     """A command that starts a model server next to each worker; `{port}` in it is replaced by a free port."""
 
-    concurrency: Count | None = None
+    concurrency: Concurrency | None = None
     """Requests in flight from each worker to each upstream; None means 64."""
 
-    timeout_seconds: Seconds = 600.0
+    timeout_seconds: Patience = 600.0
     """Seconds that one request may take."""
 
     max_tries: Count = 5
@@ -80,6 +82,14 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ConfigError("launcher = 'ray' needs an address", hint='such as address = "http://head:8265"')
         if self.launcher == "command" and not self.command:
             raise ConfigError("launcher = 'command' needs a command", hint='such as command = ["sbatch", "job.sh"]')
+        if "://" not in self.store and not _is_absolute(self.store):
+            raise ConfigError(f"store {self.store!r} is a relative path", hint="give the path that all workers have")
+        for key in ("task_options", "runtime_env"):
+            try:
+                json.dumps(getattr(self, key), allow_nan=False)
+            except (TypeError, ValueError):
+                hint = "write dates as strings"
+                raise ConfigError(f"{key} has a value that JSON does not have", hint=hint) from None
         self.local()  # checks the URLs
 
     @classmethod
@@ -101,3 +111,10 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             timeout_seconds=self.timeout_seconds,
             max_tries=self.max_tries,
         )
+
+
+def _is_absolute(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_absolute()
+    except RuntimeError:  # the home folder of an unknown user
+        return False

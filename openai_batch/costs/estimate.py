@@ -70,7 +70,7 @@ class ModelEstimate:
 
     def price_command(self, provider: Provider) -> str:
         """Return the command that sets the price, with USD in place of the numbers."""
-        key = f"providers.{provider.name or 'NAME'}.prices.{json.dumps(self.model)}"
+        key = f"providers.{provider.name or 'NAME'}.prices.{json.dumps(self.model, ensure_ascii=False)}"
         return f"obatch config set {shlex.quote(key)} '{{input = USD, output = USD}}'"
 
 

@@ -14,9 +14,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from openai_batch.local.settings import LocalSettings
 from openai_batch.net.hosts import is_loopback
-from openai_batch.providers.config_file import local_table
+from openai_batch.providers.config_file import local_settings
 
 if TYPE_CHECKING:
     from openai_batch.providers.provider import Prices, Provider
@@ -92,7 +91,7 @@ def find_price(
         price = Price(given, Decimal(str(own.output)), cached, "your configuration", discount)
         return price if batch else price.full()
     if provider.is_local:
-        urls = [upstream.url for upstream in LocalSettings.from_mapping(local_table()).upstreams]
+        urls = [upstream.url for upstream in local_settings().upstreams]
         free = all(is_loopback(urlsplit(url).hostname) for url in urls)
         return Price(Decimal(0), Decimal(0), Decimal(0), THIS_MACHINE) if free else None
     if provider.shards is not None or provider.base_url is None or is_loopback(urlsplit(provider.base_url).hostname):
@@ -101,13 +100,11 @@ def find_price(
 
 
 def _of_profile(prices: dict[str, Prices], model: str) -> Prices | None:
-    """Return the profile's prices of a model: by its name, its name without a date, or a pattern."""
+    """Return the profile's prices of a model: by its name, else its name without a date, else the first pattern."""
     if model in prices:
         return prices[model]
-    for name, own in prices.items():
-        if is_version(model, name) or fnmatch.fnmatchcase(model, name):
-            return own
-    return None
+    dated = (own for name, own in prices.items() if is_version(model, name))
+    return next(dated, next((own for name, own in prices.items() if fnmatch.fnmatchcase(model, name)), None))
 
 
 def is_version(model: str, name: str) -> bool:

@@ -122,6 +122,25 @@ def locked(path: Path, waiting: Callable[[], None] | None = None, *, seconds: fl
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock on a folder; wait until it is free. Raises OSError if there is no such folder.
+
+    On Windows it is on a file in it. Where a file system has no locks, there is none.
+    """
+    if WINDOWS:
+        with locked(folder / _LOCK_IN):
+            yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            _wait(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def clear_away(paths: Iterable[Path]) -> None:
     """Remove the files and folders of this user that no process holds."""
     for path in paths:

@@ -18,12 +18,18 @@ VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*\Z"
 """The pattern of names of environment variables. A key that is given by mistake rarely matches it."""
 
 # The types of settings. The description completes the sentence "KEY must be ...".
-Text = Annotated[str, Meta(min_length=1, description="a string")]
+Text = Annotated[str, Meta(pattern=r"\S", description="a string that is not empty")]
+Span = Annotated[str, Meta(pattern=r"\S", description="a time such as 7d")]
 Variable = Annotated[str, Meta(pattern=VARIABLE, description="the name of an environment variable, and not a key")]
 UrlPath = Annotated[str, Meta(pattern=r"^/[\w./-]+\Z", description="a path such as /files")]
+UrlPaths = Annotated[tuple[UrlPath, ...], Meta(description="a list of paths such as /v1/embeddings")]
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
+Size = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000")]
+Concurrency = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10,000")]
 Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
 Seconds = Annotated[float, Meta(ge=0, lt=1e9, description="a number of seconds")]
+Idle = Annotated[float, Meta(ge=1, lt=1e9, description="a number of seconds, at least 1")]
+Patience = Annotated[float, Meta(gt=0, lt=1e9, description="a number of seconds above 0")]
 Dollars = Annotated[float, Meta(ge=0, lt=1e9, description="a number of US dollars")]
 Share = Annotated[float, Meta(ge=0, lt=1, description="a number from 0 to below 1, such as 0.5")]
 Flag = Annotated[bool, Meta(description="true or false")]
@@ -39,14 +45,15 @@ def read_table(where: str, table: Mapping[str, Any], kind: type[_Table]) -> _Tab
     """Return `table` as a `kind`, a Struct whose fields have the types above.
 
     Raises ConfigError, which begins with `where`, for an unknown key (if `kind` forbids them; the hint is the
-    nearest known key) and for a value of the wrong type or out of range.
+    nearest known key), for a value of the wrong type or out of range, and for what the Struct itself refuses.
     """
     try:
         with _LOCK:  # msgspec crashes if two threads read the same Struct for the first time
             return msgspec.convert(table, kind)
     except msgspec.ValidationError as exc:
         if isinstance(exc.__cause__, ConfigError):
-            raise exc.__cause__ from None  # raised by the Struct itself, after its fields were read
+            fault = exc.__cause__  # raised by the Struct itself, after its fields were read
+            raise ConfigError(f"{where} {fault.message}", hint=fault.hint) from None
         raise _first_fault(where, table, kind) from None
 
 

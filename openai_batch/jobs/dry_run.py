@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from openai_batch.requests.split import cut
 
 from .budget import check_submission, estimate_parts, estimate_spec
 from .reuse import estimate, find_reusable
 from .store import job_folder
 from .store.records import UNSENT, PartRecord, PartState
-from .submit import missing_parts, planned_parts, preview, started_before
+from .submit import job_of, missing_parts, planned_parts, preview, started_before
+from .token_limit import EnqueuedTokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,12 +63,32 @@ def dry_run(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     has_ids = job is not None and job_folder.has_ids(job)
     planned, certain = (spec, True) if has_ids else estimate(workflow, plan)
     check_submission(workflow, planned, job, options)
+    queue = EnqueuedTokens(workflow.registry, spec.provider)
     if job is None or (not has_ids and all(part.state == PartState.PLANNED for part in job.parts)):
-        return DryRun(planned, job, planned_parts(planned), estimate_spec(workflow, planned), certain)
+        new = job_of(planned, workflow.account(spec.provider), 0)
+        return DryRun(planned, job, _cut_parts(queue, new, planned), estimate_spec(workflow, planned), certain)
     unsent = [part for part in job.parts if part.state in UNSENT]
     missing = missing_parts(job, planned_parts(planned))
     cost = estimate_spec(workflow, planned) if missing else estimate_parts(workflow, job, unsent)
-    return DryRun(planned, job, unsent + missing, cost)
+    rooms = [(part, None if part.sha256 is None else queue.room_in_bytes(job, part)) for part in unsent]
+    cut_parts = [[part] if room is None else job_folder.cut_part(job, part, room) for part, room in rooms]
+    return DryRun(planned, job, [*itertools.chain(*cut_parts), *missing], cost)
+
+
+def _cut_parts(queue: EnqueuedTokens, job: JobRecord, spec: JobSpec) -> list[PartRecord]:
+    """Return the parts of a planned spec's new job; those that are larger than the provider's queue are cut."""
+    batch_file, found = spec.batch_file, list[PartRecord]()
+    folder = batch_file.folder or batch_file.path.parent
+    for part, bounds in zip(planned_parts(spec), batch_file.slices, strict=True):
+        room = queue.room_in_bytes(job, part)
+        if room is None:
+            found.append(part)
+            continue
+        path = batch_file.path if bounds.source is None else folder / f"{bounds.source}.jsonl"
+        ids_path = batch_file.ids if bounds.source is None else folder / f"{bounds.source}.ids"
+        with path.open("rb") as requests, ids_path.open("rb") as ids:
+            found += [PartRecord.of(piece, 0, part.number) for piece in cut(requests, ids, bounds, room)]
+    return found
 
 
 def cost_of_input(

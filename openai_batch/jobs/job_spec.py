@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import UsageError
 from openai_batch.providers.lookup import pick_provider
 from openai_batch.providers.marks import check_metadata
 from openai_batch.providers.provider import Provider, normal_url, output_seconds
@@ -86,6 +87,9 @@ def make_spec(
     output_seconds(output_expires_after)
     chosen = provider_for(source, provider)
     chosen.check_metadata(metadata or {})
+    if output_expires_after is not None and chosen.shards is not None:
+        hint = "leave the time out; `obatch prune --remote` deletes results there"
+        raise UsageError(f"{chosen} keeps files of results until they are deleted", hint=hint)
     batch_file = replace(check_file(source, chosen.limits, folder), columns=columns)
     if on_warning is not None:
         for problem in batch_file.report.problems:

@@ -37,7 +37,8 @@ def read_targets(given: Sequence[str] | None, configured: Sequence[str]) -> list
 
     Raises UsageError for an invalid target, MissingExtraError if a URL needs Apprise.
     """
-    targets = [_resolved(target) for target in (given or configured) if target != NOBODY]
+    what = "--notify" if given else "notify in the configuration file:"
+    targets = [_resolved(target, what) for target in (given or configured) if target != NOBODY]
     for target in targets:
         if target.startswith(_COMMAND):
             _words(target)
@@ -97,14 +98,14 @@ def variables(job: JobRecord) -> dict[str, str]:
     return {name: escape_newlines(value) for name, value in values.items()}
 
 
-def _resolved(target: str) -> str:
+def _resolved(target: str, what: str) -> str:
     if not target.startswith(_REFERENCE):
         return target
     variable = target.removeprefix(_REFERENCE)
     check_variable("--notify env:", variable)
     value = key_from_environment(variable)
     if value is None:
-        raise UsageError(f"--notify {target}: {variable} is not set", hint=f"export {variable}=…")
+        raise UsageError(f"{what} {target}: {variable} is not set", hint=f"export {variable}=…")
     return value
 
 

@@ -109,7 +109,7 @@ def start(workflow: Workflow, spec: JobSpec, options: SubmitOptions = _DEFAULTS)
     if options.check_remote or not options.again:
         look_back(workflow, spec, always=options.check_remote)
     skipped = spec.submit_plan.count if spec.submit_plan else 0
-    new_job = _new_job(spec, workflow.account(spec.provider), skipped)
+    new_job = job_of(spec, workflow.account(spec.provider), skipped)
     with contextlib.ExitStack() as locks:
         unseen = locks.enter_context(contextlib.ExitStack())
         if options.again or started_before(workflow, spec) is None:
@@ -179,7 +179,7 @@ def _fits(job: JobRecord, planned: list[PartRecord], api: BatchApi | None = None
     )
 
 
-def _new_job(spec: JobSpec, account: str, skipped: int) -> JobRecord:
+def job_of(spec: JobSpec, account: str, skipped: int) -> JobRecord:
     """Return the record of a spec's new job at an account, of which `skipped` rows are not sent."""
     batch_file, provider = spec.batch_file, spec.provider
     return JobRecord(

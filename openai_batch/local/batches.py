@@ -100,9 +100,9 @@ def _window(text: str, shortest: float) -> float:
     match = re.fullmatch(r"([0-9]{1,7})([smhd])", text)
     seconds = int(match[1]) * _UNIT_SECONDS[match[2]] if match else 0
     if not match or not shortest <= seconds <= _MAX_WINDOW:
-        raise Refused(
-            400, "the completion_window must be 1h to 14d, like 24h", code="invalid_value", param="completion_window"
-        )
+        least = f"{shortest / 3600:g}h" if shortest >= 3600 else f"{shortest:g}s"  # noqa: PLR2004 - an hour
+        message = f"the completion_window must be {least} to 14d, like 24h"
+        raise Refused(400, message, code="invalid_value", param="completion_window")
     return seconds
 
 
@@ -132,7 +132,14 @@ def validate(
         one_model=False,
     )
     with path.open("rb") as stream:
-        report = check_stream(stream, limits, endpoint=batch.endpoint, on_row=rows.add, max_problems=_MAX_PROBLEMS)
+        report = check_stream(
+            stream,
+            limits,
+            endpoint=batch.endpoint,
+            on_row=rows.add,
+            max_problems=_MAX_PROBLEMS,
+            longest=settings.max_line_bytes,  # a client has set its own OBATCH_MAX_LINE_BYTES
+        )
     rows.flush()
     problems = sorted([*report.errors, *rows.problems], key=lambda problem: (problem.line is None, problem.line or 0))
     now = time.time()

@@ -14,8 +14,9 @@ from msgspec.structs import force_setattr, replace
 
 from openai_batch.errors import AuthError, ConfigError
 from openai_batch.files.lines import MAX_LINE_BYTES
-from openai_batch.files.typed_table import Count, Seconds, Text, Variable, read_table
+from openai_batch.files.typed_table import Concurrency, Count, Idle, Patience, Seconds, Size, Text, Variable, read_table
 from openai_batch.net.hosts import is_http_url
+from openai_batch.requests.limits import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     key_env: Variable | None = None
     """Name of the environment variable with its key, which is sent to this URL only; None for no key."""
 
-    concurrency: Count | None = None
+    concurrency: Concurrency | None = None
     """Requests in flight there at a time; None means the `concurrency` of all."""
 
     requests_per_minute: Count | None = None
@@ -57,6 +58,9 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return key
 
 
+_Tokens = Annotated[int, Meta(ge=-1, le=1_000_000, description="a whole number up to 1,000,000, or -1")]
+
+
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the local server runs requests; every field has a default that works.
 
@@ -73,31 +77,31 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model_path: Text | None = None
     """A GGUF file for the embedded engine; None means the small model that is downloaded once."""
 
-    concurrency: Count | None = None
+    concurrency: Concurrency | None = None
     """Requests in flight to each upstream, or engine processes; None means 64, or one for each usable core."""
 
-    context: Count = 2048
+    context: Size = 2048
     """Context of the embedded engine, in tokens."""
 
-    slots: Count = 8
+    slots: Concurrency = 8
     """Requests at the same time in each engine process; each needs memory for its own context."""
 
-    max_output_tokens: Annotated[int, Meta(description="a whole number")] = 512
-    """Tokens of an answer of the embedded engine, if the request sets no limit."""
+    max_output_tokens: _Tokens = 512
+    """Tokens of an answer of the embedded engine, if the request sets no limit; -1 means as many as fit its context."""
 
-    idle_seconds: Seconds = 600.0
+    idle_seconds: Idle = 600.0
     """Seconds without a request after which a server that was started on demand ends."""
 
     max_requests: Count = 50_000
     """Most requests in one batch file."""
 
-    max_bytes: Count = 200 * 1024 * 1024
+    max_bytes: Count = MAX_FILE_BYTES
     """Largest batch file, in bytes."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
     """Longest line of a batch file, in bytes."""
 
-    timeout_seconds: Seconds = 600.0
+    timeout_seconds: Patience = 600.0
     """Seconds that one call of the upstream or engine may take."""
 
     max_tries: Count = 5
@@ -120,6 +124,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 "upstream_key_env is for upstreams that are plain URLs",
                 hint="give each [[providers.local.upstream]] that needs a key its own key_env",
             )
+        if self.max_output_tokens == 0:
+            raise ConfigError("max_output_tokens = 0 leaves no room for an answer", hint="-1 means no limit")
         force_setattr(self, "upstream", tuple(given))
         if self.model_path is not None:
             force_setattr(self, "model_path", str(Path(self.model_path).expanduser().absolute()))
@@ -127,10 +133,11 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             force_setattr(self, name, float(getattr(self, name)))
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> LocalSettings:
+    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "the local provider:") -> LocalSettings:
         """Return the settings of a table of a configuration file; `upstream` may be one URL or table, or a list.
 
-        Raises ConfigError for an unknown key (the hint is the nearest known one) and for a wrong value.
+        Raises ConfigError, which begins with `where`, for an unknown key (the hint is the nearest known one) and for a
+        wrong value.
         """
         table = dict(mapping)
         upstream = table.get("upstream")
@@ -138,12 +145,10 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             upstream = [upstream] if upstream else []
         if isinstance(upstream, list):
             table["upstream"] = [
-                read_table(f"the local provider: upstream {number}:", each, UpstreamSettings)
-                if isinstance(each, dict)
-                else each
+                read_table(f"{where} upstream {number}:", each, UpstreamSettings) if isinstance(each, dict) else each
                 for number, each in enumerate(upstream, 1)
             ]
-        return read_table("the local provider:", table, cls)
+        return read_table(where, table, cls)
 
     def replaced(self, options: Mapping[str, Any]) -> LocalSettings:
         """Return these settings with other values. An upstream given by its URL keeps the key and limits it has here.

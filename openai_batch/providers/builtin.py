@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+from openai_batch.files.lines import MAX_LINE_BYTES
+from openai_batch.requests.limits import MAX_FILE_BYTES
+
 from .keys import OPENAI_KEY, OPENAI_URL
 from .provider import LOCAL_URL, Provider
 
@@ -70,7 +73,8 @@ local_provider: Provider = Provider(
     default_chat_model="SmolLM2-135M-Instruct",
     default_embedding_model="SmolLM2-135M-Instruct",
     requires_consistency=False,
-    batch_input_max_bytes=200_000_000,
+    batch_input_max_bytes=MAX_FILE_BYTES,
+    batch_input_max_line_bytes=MAX_LINE_BYTES,
     models=("SmolLM2-135M-Instruct", "smollm2-135m-instruct"),
     idempotent_create=True,
 )

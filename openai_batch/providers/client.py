@@ -17,7 +17,7 @@ from openai_batch.net.delays import retry_after
 from openai_batch.net.hosts import is_http_url, is_loopback, is_openai
 from openai_batch.net.time_limit import seconds_left
 
-from .config_file import local_table
+from .config_file import local_settings
 from .keys import certificate_files
 from .remedies import remedy
 
@@ -118,9 +118,8 @@ def local_endpoint(starting: Callable[[str, int, int | None], None] | None = Non
     the server's settings are invalid, BatchError if it does not start.
     """
     from openai_batch.local import launch
-    from openai_batch.local.settings import LocalSettings
 
-    endpoint = launch.ensure_running(LocalSettings.from_mapping(local_table()), progress=starting)
+    endpoint = launch.ensure_running(local_settings(), progress=starting)
     return endpoint.base_url, endpoint.token
 
 

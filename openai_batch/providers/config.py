@@ -29,25 +29,29 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from openai_batch.errors import ConfigError, UsageError
+from openai_batch.errors import ConfigError, UsageError, did_you_mean
 from openai_batch.files import paths
 from openai_batch.files.typed_table import (
     Count,
     Dollars,
     Flag,
     Parallel,
+    Patience,
     Seconds,
     Share,
+    Span,
     Tables,
     Text,
     Texts,
     TextTable,
     UrlPath,
+    UrlPaths,
     Variable,
     read_table,
     suggest,
@@ -55,18 +59,19 @@ from openai_batch.files.typed_table import (
 from openai_batch.hidden_keys import hide_key
 from openai_batch.net.hosts import is_http_url
 
+from .batch_info import STATUSES
 from .builtin import BUILT_IN
 from .builtin_names import BUILT_IN_NAMES, KEY_VARIABLES
-from .config_file import local_table, read_config
-from .keys import check_command, check_headers, check_key_host, key_from_environment
+from .config_file import local_settings, local_table, read_config
+from .keys import check_command, check_headers, check_key_host, is_secret, key_from_environment
 from .provider import LOCAL_URL, Prices, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PROVIDER_VARIABLE = "OBATCH_PROVIDER"  # the environment variable that names the default provider
 SHARDS = "shards:"  # what the base URL of a store with workers begins with; the store follows
+_SHARDS_WINDOW = "30d"  # the completion window of a store with workers, unless the file has another
 _SECRET_KEYS = ("api_key", "key", "token")  # keys of a table that would contain the API key itself; they are errors
 
 
@@ -97,7 +102,7 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     api_key_command: Texts | None = None
     api_key_keyring: Text | None = None
     models: Texts | None = None
-    endpoints: Texts | None = None
+    endpoints: UrlPaths | None = None
     requires_consistency: Flag | None = msgspec.field(default=None, name="one_model")
     enqueued_tokens: Count | None = None
     completion_window: Text | None = None
@@ -108,11 +113,11 @@ class ProfileTable(_LocalTable, kw_only=True, forbid_unknown_fields=True):
     status_map: TextTable | None = None
     headers: TextTable | None = None
     allow_plain_http: Flag | None = None
-    create_timeout: Seconds | None = None
+    create_timeout: Patience | None = None
     create_grace: Seconds | None = None
     idempotent_create: Flag | None = None
     parallel: Parallel | None = None
-    output_expires_after: Text | None = None
+    output_expires_after: Span | None = None
 
 
 class _ShardsTable(_LocalTable, kw_only=True):
@@ -122,12 +127,12 @@ class _ShardsTable(_LocalTable, kw_only=True):
     display_name: Text | None = None
     api_key_env_var: Variable | None = msgspec.field(default=None, name="api_key_env")
     models: Texts | None = None
-    endpoints: Texts | None = None
+    endpoints: UrlPaths | None = None
     completion_window: Text | None = None
     parallel: Parallel | None = None
 
 
-class _PricesTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class PricesTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The keys of `[providers.NAME.prices."MODEL"]`; the fields are those of `Prices`."""
 
     input: Dollars
@@ -214,6 +219,8 @@ def settings_of(path: Path, config: Mapping[str, Any]) -> Settings:
         make = _shards if "kind" in table and name != "local" else _profile
         given[name] = make(f"{path}: [providers.{name}]", name, table)
     profiles = Profiles(given)
+    if "local" in config.get("providers", {}):
+        local_settings(config, path)  # it names what is wrong
     default, origin = config.get("provider"), str(path)
     if default is not None and default not in profiles:
         raise ConfigError(f"{path}: provider = {default!r} is not known", hint=suggest(default, profiles))
@@ -258,12 +265,15 @@ def values_of(settings: Settings, name: str) -> dict[str, tuple[Any, str]]:
     values |= {
         f.encode_name: getattr(profile, f.name) for f in msgspec.structs.fields(kind) if hasattr(profile, f.name)
     }
-    values |= settings.local if profile.is_local else {}
+    if profile.is_local:
+        from openai_batch.local.settings import LocalSettings
+
+        values |= LocalSettings.from_mapping(settings.local).as_mapping() | settings.local
     origin = {key: str(settings.path) if key in table else "built in" for key in values}
     if values.get("prices"):
         prices = {model: dataclasses.asdict(price).items() for model, price in profile.prices.items()}
         values["prices"] = {model: {key: usd for key, usd in of if usd is not None} for model, of in prices.items()}
-    return {key: (value, origin[key]) for key, value in values.items() if value not in (None, "", (), {})}
+    return {key: (value, origin[key]) for key, value in values.items() if value not in (None, "", (), [], {})}
 
 
 def _copy(profile: Provider) -> Provider:
@@ -282,7 +292,7 @@ def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | N
     Missing values are those of `base`: the built-in profile of that name, or the one that `like` names.
     """
     if name == "local":
-        return dataclasses.replace(_copy(BUILT_IN[name]), **_present(where, read_table(where, table, _LocalTable)))
+        return dataclasses.replace(_local_base(table), **_present(where, read_table(where, table, _LocalTable)))
     _check_no_key(where, table)
     values = _present(where, read_table(where, table, ProfileTable))
     like = values.pop("like", None)
@@ -296,9 +306,10 @@ def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | N
         raise ConfigError(f"{where} base_url is missing", hint=f'add base_url = "{base.example_url}"')
     check_headers(where, values.get("headers", {}))
     check_command(where, values.get("api_key_command", ()))
-    for header in values.get("headers", {}).items():
-        if not all(text.isascii() and text.isprintable() for text in header):
-            raise ConfigError(f"{where} headers: {header[0]!r} has characters that a header cannot have")
+    _check_upload_fields(where, values.get("upload_fields", {}))
+    values["status_map"] = base.status_map | _status_map(where, values.get("status_map", {}))
+    values["upload_fields"] = base.upload_fields | values.get("upload_fields", {})
+    values["headers"] = _headers(base.headers, values.get("headers", {}))
     profile = dataclasses.replace(base, **values)
     try:
         _ = profile.output_seconds
@@ -314,6 +325,39 @@ def _profile(where: str, name: str, table: Mapping[str, Any], base: Provider | N
     return profile
 
 
+def _local_base(table: Mapping[str, Any]) -> Provider:
+    """Return the profile of the local provider; the model of its engine is the one of `model_path`, if that is used."""
+    base, path = _copy(BUILT_IN["local"]), table.get("model_path")
+    if not isinstance(path, str) or table.get("upstream"):
+        return base
+    name = Path(path).stem  # the name that the server gives it
+    models = (name, name.lower())
+    return dataclasses.replace(base, default_chat_model=name, default_embedding_model=name, models=models)
+
+
+def _headers(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a built-in profile with those of the file, of which one with a key replaces all keys."""
+    own, has_key = {name.lower() for name in given}, any(map(is_secret, given))
+    kept = {name: value for name, value in known.items() if name.lower() not in own}
+    return {name: value for name, value in kept.items() if not (has_key and is_secret(name))} | dict(given)
+
+
+def _check_upload_fields(where: str, fields: Mapping[str, str]) -> None:
+    """Raise ConfigError if an extra field of uploads has the name of another one."""
+    for name, hint in (("purpose", 'set it with file_purpose = "…"'), ("file", "leave it out"), ("", "name the field")):
+        if name in fields:
+            raise ConfigError(f"{where} upload_fields: {name!r} is not the name of an extra field", hint=hint)
+
+
+def _status_map(where: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the map with its words as they are compared. Raises ConfigError for a status that does not exist."""
+    for word, status in given.items():
+        if status not in STATUSES:
+            hint = did_you_mean(status, STATUSES) or f"one of: {', '.join(STATUSES)}"
+            raise ConfigError(f"{where} status_map: {word!r} cannot mean {status!r}", hint=hint)
+    return {" ".join(word.lower().split()): status for word, status in given.items()}
+
+
 def _check_no_key(where: str, table: Mapping[str, Any]) -> None:
     """Raise ConfigError if a table has the key itself."""
     for key in _SECRET_KEYS:
@@ -326,6 +370,7 @@ def _check_no_key(where: str, table: Mapping[str, Any]) -> None:
 
 def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
     """Return the profile of a store with workers."""
+    from openai_batch.cluster.batches import window_seconds
     from openai_batch.cluster.settings import ShardSettings
 
     _check_no_key(where, table)
@@ -336,6 +381,10 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         raise ConfigError(f"{where} unknown key {unknown!r}", hint=suggest(unknown, own | others))
     values = _present(where, read_table(where, {k: v for k, v in table.items() if k in own}, _ShardsTable))
     del values["kind"]
+    try:
+        window_seconds(values.get("completion_window", _SHARDS_WINDOW))
+    except UsageError as exc:
+        raise ConfigError(f"{where} completion_window: {exc.message}", hint=exc.hint) from None
     settings = ShardSettings.from_table(where, {key: value for key, value in table.items() if key not in own})
     variables_of_ray = settings.runtime_env.get("env_vars")
     for value in variables_of_ray.values() if isinstance(variables_of_ray, dict) else ():
@@ -349,10 +398,10 @@ def _shards(where: str, name: str, table: Mapping[str, Any]) -> Provider:
         base_url=f"{SHARDS}{settings.store}",
         default_chat_model="",
         default_embedding_model="",
-        batch_input_max_requests=1_000_000,
+        batch_input_max_requests=100_000,  # the most in a part of a job
         batch_input_max_bytes=4 * 1024**3,
         requires_consistency=False,
-        completion_window="30d",
+        completion_window=_SHARDS_WINDOW,
         shards=settings,
     )
     return dataclasses.replace(profile, **values)
@@ -384,7 +433,7 @@ def _prices(where: str, table: Mapping[str, Any]) -> Prices:
     for key in ("input", "output"):
         if key not in table:
             raise ConfigError(f"{where}: {key} is missing", hint="name US dollars per million tokens; 0 if it is free")
-    return Prices(**msgspec.structs.asdict(read_table(where, table, _PricesTable)))
+    return Prices(**msgspec.structs.asdict(read_table(where, table, PricesTable)))
 
 
 def _check_url(where: str, url: str, key: str = "base_url") -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import ConfigError, UsageError, did_you_mean
+from openai_batch.errors import BatchError, ConfigError, UsageError, did_you_mean
 from openai_batch.files import paths
-from openai_batch.files.locks import locked
+from openai_batch.files.locks import locked_folder
+from openai_batch.files.private import make_private
 
 from .config import settings_of
-from .config_file import checked, local_table, parse, read_text, write_text
+from .config_file import checked, parse, read_text, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
     from tomlkit import TOMLDocument
@@ -23,17 +25,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 _TOP = ("provider", "notify", "providers")  # what a setting begins with
 
-_LISTS = frozenset({"notify", "models", "endpoints", "api_key_command"})
+_LISTS = frozenset({"notify", "models", "endpoints", "api_key_command", "engine", "command"})
 """The settings that are lists of texts: one word is a list of one."""
 
 
 def check(path: Path, text: str) -> None:
     """Raise ConfigError unless `text` can be the content of the configuration file."""
-    from openai_batch.local.settings import LocalSettings
-
-    config = checked(path, parse(path, text))
-    settings_of(path, config)
-    LocalSettings.from_mapping(local_table(config))
+    settings_of(path, checked(path, parse(path, text)))
 
 
 def set_value(key: str, words: Sequence[str]) -> Path:
@@ -208,8 +206,19 @@ def _edit(change: Callable[[TOMLDocument], None]) -> Path:
 def _rewrite(change: Callable[[Path, str], str]) -> Path:
     """Replace the file's text by the result of `change`, if that is valid. Returns the file's path."""
     path = paths.config_file()
-    with locked(paths.private_dir(paths.state_dir()) / "config.lock"):
+    with _alone(path):
         text = change(path, read_text(path))
         check(path, text)
         write_text(path, text)
     return path
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let no other process change the file within the block. Raises ConfigError if its folder cannot be made."""
+    try:
+        folder = make_private(path.resolve().parent)
+    except BatchError as exc:
+        raise ConfigError(str(exc), hint="OBATCH_CONFIG can name another file") from exc
+    with locked_folder(folder):  # not a file of the state folder: another process may have another one
+        yield

@@ -6,7 +6,9 @@ Shell completion reads the file too, so this module imports only what loads fast
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import shlex
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from openai_batch.local.settings import LocalSettings
+
 MAX_BYTES = 64 * 1024  # size of the largest file that is read, in bytes: a hostile file can take seconds to parse
 MAX_DOTS = 1000  # most dots in one line of the file
 
 _FIX = "fix the file; `obatch config edit` opens it"
 
 _TOP_KEYS = ("provider", "notify", "providers")
+
+_TARGET = re.compile(r"bell|none|env:[A-Za-z_]\w*|cmd:.*\S.*", re.ASCII | re.DOTALL)
+"""What an entry of `notify` looks like."""
 
 _CLIENT_KEYS = frozenset({"chat_model", "embedding_model", "prices", "batch_discount"})
 """Keys of `[providers.local]` that are not settings of its server."""
@@ -50,12 +57,7 @@ def checked(path: Path, data: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{path}: unknown key {key!r}", hint=suggest(key, _TOP_KEYS))
     if not isinstance(data.get("provider", ""), str):
         raise ConfigError(f"{path}: provider must be a string")
-    notify = data.get("notify", [])
-    if not isinstance(notify, list) or not all(isinstance(target, str) for target in notify):
-        raise ConfigError(f"{path}: notify must be a list of strings", hint='for example notify = ["bell"]')
-    if any("://" in target and not target.startswith("cmd:") for target in notify):
-        hint = 'name the environment variable that holds it: notify = ["env:VARIABLE"]'
-        raise ConfigError(f"{path}: notify contains a URL, and its keys do not belong in this file", hint=hint)
+    _check_notify(path, data.get("notify", []))
     tables = data.get("providers", {})
     if not isinstance(tables, dict):
         raise ConfigError(f"{path}: providers must be tables", hint="write [providers.NAME]")
@@ -65,6 +67,24 @@ def checked(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def _check_notify(path: Path, notify: Any) -> None:
+    """Raise ConfigError unless `notify` is a list of targets without a URL."""
+    if not isinstance(notify, list) or not all(isinstance(target, str) for target in notify):
+        raise ConfigError(f"{path}: notify must be a list of strings", hint='for example notify = ["bell"]')
+    if any("://" in target and not target.startswith("cmd:") for target in notify):
+        hint = 'name the environment variable that holds it: notify = ["env:VARIABLE"]'
+        raise ConfigError(f"{path}: notify contains a URL, and its keys do not belong in this file", hint=hint)
+    for number, target in enumerate(notify, 1):
+        try:
+            shlex.split(target, posix=os.name != "nt")  # of a command, each quote must have an end
+            known = _TARGET.fullmatch(target)
+        except ValueError:
+            known = None
+        if not known:
+            hint = "each is bell, cmd:COMMAND, env:VARIABLE or none; `obatch help notify` explains them"
+            raise ConfigError(f"{path}: entry {number} of notify is not known", hint=hint)
+
+
 def local_table(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the settings of the local provider's server. `config` is what `read_config` returned; None reads the file.
 
@@ -72,6 +92,16 @@ def local_table(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     table = (read_config() if config is None else config).get("providers", {}).get("local", {})
     return {key: value for key, value in table.items() if key not in _CLIENT_KEYS}
+
+
+def local_settings(config: Mapping[str, Any] | None = None, path: Path | None = None) -> LocalSettings:
+    """Return the settings of the local provider's server. `config` is the content of the file at `path`.
+
+    Without them, the file is read. Raises ConfigError, which names the file and the key.
+    """
+    from openai_batch.local.settings import LocalSettings
+
+    return LocalSettings.from_mapping(local_table(config), f"{path or paths.config_file()}: [providers.local]")
 
 
 def read_text(path: Path) -> str:

@@ -32,11 +32,18 @@ _SETTINGS = {
 
 _UNUSUAL = {
     "headers": "headers",
+    "allow_plain_http": "allow_plain_http",
     "file_purpose": "file_purpose",
     "upload_path": "upload_path",
     "upload_fields": "upload_fields",
     "metadata": "sends_metadata",
     "status_map": "status_map",
+    "enqueued_tokens": "enqueued_tokens",
+    "create_timeout": "create_timeout",
+    "create_grace": "create_grace",
+    "idempotent_create": "idempotent_create",
+    "parallel": "parallel",
+    "output_expires_after": "output_expires_after",
 }
 """The settings that belong to it if they are not the usual ones."""
 
@@ -103,11 +110,10 @@ def _can_start(report: ServerReport) -> bool:
     """Return whether the local server runs, or can start without a download."""
     from openai_batch.local import launch
     from openai_batch.local.model import is_downloaded
-    from openai_batch.local.settings import LocalSettings
 
-    from .config_file import local_table
+    from .config_file import local_settings
 
-    settings = LocalSettings.from_mapping(local_table())
+    settings = local_settings()
     if launch.running() is not None or settings.upstream or settings.model_path or is_downloaded():
         return True
     hint = "`obatch run --example -p local` downloads it"

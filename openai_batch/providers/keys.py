@@ -36,6 +36,10 @@ _SECRET_VALUE = re.compile(
     r"\s*((bearer|basic|token)\s+\S|(sk|pk|rk|gsk|xai|hf|nvapi|psk|key)[-_][\w-]{16})", re.IGNORECASE
 )
 
+_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_FRAMING = frozenset({"content-length", "content-type", "transfer-encoding"})
+"""Headers that the HTTP library sets for each request."""
+
 _SCHEME = re.compile(r"\s*(bearer|basic|token)\s+\S+\s*$", re.IGNORECASE)
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -69,7 +73,7 @@ def bare_key(value: str) -> str:
 def header_values(name: str, headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of the provider called `name`, with the values of the variables that they refer to.
 
-    Raises AuthError if a variable is not set.
+    Raises AuthError if a variable is not set, or has characters that a header cannot have. Its value is not shown.
     """
     values = dict(headers)
     for header, variable in references(headers).items():
@@ -77,6 +81,11 @@ def header_values(name: str, headers: Mapping[str, str]) -> dict[str, str]:
         if not values[header]:
             raise AuthError(
                 f"no value for the header {header} of {name}: {variable} is not set", hint=f"export {variable}=…"
+            )
+        if not _fits_header(values[header]):
+            raise AuthError(
+                f"the value for the header {header} of {name} has characters that a header cannot have",
+                hint=f"set {variable} again",
             )
     return values
 
@@ -108,7 +117,11 @@ def check_variable(where: str, name: str) -> None:
 
 
 def check_command(where: str, words: Sequence[str]) -> None:
-    """Raise ConfigError if the command that prints a key contains a key itself."""
+    """Raise ConfigError if the words cannot be run as the command that prints a key, or contain a key themselves."""
+    if words and (not words[0] or any("\0" in word for word in words)):
+        raise ConfigError(
+            f"{where} api_key_command is not a command", hint='write its words, such as ["pass", "show", "acme"]'
+        )
     if any(map(_SECRET_VALUE.match, words)):
         raise ConfigError(
             f"{where} api_key_command contains a key, and keys do not belong in this file",
@@ -117,7 +130,7 @@ def check_command(where: str, words: Sequence[str]) -> None:
 
 
 def check_headers(where: str, headers: Mapping[str, str]) -> None:
-    """Raise ConfigError if a header of the configuration file contains a key itself."""
+    """Raise ConfigError if a header of the configuration file contains a key itself, or cannot be sent."""
     for name, variable in references(headers).items():
         check_variable(f"{where} headers: {name}", variable)
     for name, value in headers.items():
@@ -126,6 +139,17 @@ def check_headers(where: str, headers: Mapping[str, str]) -> None:
                 f"{where} headers: {name} contains a key, and keys do not belong in this file",
                 hint=f'name the environment variable that holds it: "{name}" = "{REFERENCE}VARIABLE"',
             )
+        if not _HEADER_NAME.fullmatch(name) or not _fits_header(value):
+            raise ConfigError(
+                f"{where} headers: {name!r} has characters that a header cannot have",
+                hint="use letters, digits and hyphens in the name, and printable ASCII in the value",
+            )
+        if name.lower() in _FRAMING:
+            raise ConfigError(f"{where} headers: {name} is set for each request", hint="leave it out")
+
+
+def _fits_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 def key_source(given: str | None, variable: str | None, command: Sequence[str], entry: str | None = None) -> str:

@@ -150,14 +150,27 @@ def with_key(profile: Provider) -> Provider:
     return dataclasses.replace(profile, api_key=profile.api_key or key_from_environment(profile.api_key_env_var))
 
 
+def default_provider() -> str | None:
+    """Return the name of the default provider, or None.
+
+    Raises UnknownProviderError, which names the variable, if there is no provider of that name.
+    """
+    from .config import load
+
+    settings = load()
+    name = settings.default_provider
+    if name is not None and name not in settings.profiles:
+        message = f"{settings.default_origin} names {name!r}, and there is no such provider"
+        raise UnknownProviderError(message, hint=_known_names(name, settings.profiles))
+    return name
+
+
 def pick_provider(name: str | None, model: str | None) -> Provider:
     """Return the provider called `name`, else the configuration file's default, else the one that serves `model`.
 
     Raises UnknownProviderError if there is no such provider, UsageError if all three are missing.
     """
-    from .config import load
-
-    chosen = name or load().default_provider
+    chosen = name or default_provider()
     if chosen:
         return get_provider_by_name(chosen)
     if model:

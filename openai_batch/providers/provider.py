@@ -51,7 +51,7 @@ class Prices:
     """Of output tokens."""
 
     cached_input: float | None = None
-    """Of input tokens that the provider had in its cache; None for the price of the others."""
+    """Of input tokens that the provider had in its cache; None means the price of the others."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Provider:
     """The environment variable that holds the key."""
 
     batch_input_max_requests: int = 50_000
-    """Most requests in one batch input file."""
+    """Most requests in one batch input file, up to 100,000."""
 
     batch_input_max_bytes: int = 100 * 1024 * 1024
     """Largest batch input file, in bytes."""
@@ -93,7 +93,7 @@ class Provider:
     """Whether all requests of one batch must name the same model."""
 
     batch_input_max_line_bytes: int | None = None
-    """Longest line of a batch input file, in bytes; None if there is no such limit."""
+    """Longest line of a batch input file, in bytes, up to OBATCH_MAX_LINE_BYTES; None if there is no such limit."""
 
     enqueued_tokens: int | None = None
     """Most tokens that may be in unfinished batches of one model at a time; None if there is no such limit."""
@@ -117,7 +117,7 @@ class Provider:
     """Extra headers for every request. A value `env:NAME` means the environment variable NAME."""
 
     api_key_command: tuple[str, ...] = ()
-    """A command, as a list of words, that prints the key."""
+    """A command, as a list of words, that prints the key, if the variable does not hold it."""
 
     allow_plain_http: bool = False
     """Whether the key may be sent over unencrypted HTTP to another machine."""
@@ -138,10 +138,12 @@ class Provider:
     """What models cost in a batch, by name or pattern; they replace the list prices."""
 
     batch_discount: float | None = None
-    """The share of the price of the same requests without a batch that a batch saves; None if it is not known."""
+    """The share of the price of the same requests without a batch that a batch saves. List prices are lowered by it,
+    and `prices` are not; None if it is not known."""
 
     api_key_keyring: str | None = None
-    """The entry of the system keyring that holds the key, under the service `obatch`; needs the extra `keyring`."""
+    """The entry of the system keyring that holds the key, under the service `obatch`, if there is no command; needs
+    the extra `keyring`."""
 
     shards: ShardSettings | None = None
     """For a provider of kind `shards`: the store, and what starts the workers (`openai_batch/cluster`)."""

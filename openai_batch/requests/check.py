@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from openai_batch.errors import Problem
-from openai_batch.files.lines import blocks, lines, lines_of_block, max_line_bytes
+from openai_batch.files.lines import LINE_VARIABLE, blocks, lines, lines_of_block, max_line_bytes
 from openai_batch.files.signatures import other_kind
 
 from .check_report import CheckReport, RequestChunk, Row
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ID_CHARS = 512  # the longest custom id, in characters. Some providers accept only 64, so longer ones get a warning.
 
 _SHORT_ID_CHARS = 64
+
+_TOO_LONG = f"split or shorten the request, or set {LINE_VARIABLE}"
 
 
 class AnyRequest(msgspec.Struct):
@@ -52,26 +54,29 @@ def check_stream(
     on_chunk: Callable[[RequestChunk], None] | None = None,
     max_problems: int = 100,
     line_origins: LineOrigins | None = None,
+    longest: int | None = None,
 ) -> CheckReport:
     """Check `stream`, which must be seekable, from here to its end. Return the report.
 
     The report counts every problem, and describes at most `max_problems` of them. Each line's url must be `endpoint`,
     or the url of the first line if `endpoint` is None. `on_row` is called for each acceptable line, in order, and makes
     the check slow. `on_chunk` is called for many acceptable lines at once, in order; ignore what it got if the report
-    is not ok. `line_origins` says which file each line comes from, if several files were joined.
+    is not ok. `line_origins` says which file each line comes from, if several files were joined. A line of more than
+    `longest` bytes is not read (None: `max_line_bytes`).
     """
+    longest = longest or max_line_bytes()
     rules = (limits, endpoint, max_problems, line_origins)
     if on_row is None:
         start = stream.tell()
         hashes = IdHashes()
         checker = _Checker(*rules, hashes.seen)
-        _by_chunks(stream, checker, hashes, on_chunk)
+        _by_chunks(stream, checker, hashes, on_chunk, longest)
         if hashes.all_unique():
             return checker.finish()
         stream.seek(start)  # read again, to find the lines with the repeated ids
     with unique_ids() as seen:
         checker = _Checker(*rules, seen)
-        for number, offset, raw in lines(stream, max_line_bytes()):
+        for number, offset, raw in lines(stream, longest):
             row = checker.line(number, offset, raw)
             if row is not None and on_row is not None:
                 on_row(row)
@@ -79,19 +84,23 @@ def check_stream(
 
 
 def _by_chunks(
-    stream: BinaryIO, checker: _Checker, hashes: IdHashes, on_chunk: Callable[[RequestChunk], None] | None
+    stream: BinaryIO,
+    checker: _Checker,
+    hashes: IdHashes,
+    on_chunk: Callable[[RequestChunk], None] | None,
+    longest: int,
 ) -> None:
     """Check a block of lines at once if all of them are good, else line by line."""
     number = offset = 0
-    for block, skipped in blocks(stream, max_line_bytes()):
+    for block, skipped in blocks(stream, longest):
         end = offset + len(block) + skipped
         chunk = None if skipped else read_chunk(block)
-        if chunk is not None and checker.accepts(chunk, number, end):
+        if chunk is not None and checker.accepts(chunk, number, end, longest):
             number += len(chunk.ids)
             hashes.add(chunk.ids)
         else:
             rows: list[Row] = []
-            for start, raw in lines_of_block(block, skipped, max_line_bytes()):
+            for start, raw in lines_of_block(block, skipped, longest):
                 number += 1
                 row = checker.line(number, offset + start, raw)
                 if row is not None:
@@ -134,7 +143,7 @@ class _Checker:
             report.n_bytes = offset + raw
             if self._other_kind:
                 return None
-            self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, "split or shorten the request")
+            self._add(number, "line_too_long", f"the line has {raw:,} bytes", None, _TOO_LONG)
             return None
         report.n_bytes = offset + len(raw) + 1
         is_first = number in self._first_lines
@@ -163,13 +172,14 @@ class _Checker:
         row = self._judge(number, offset, len(raw), parsed)
         return row if report.problem_count == problems else None
 
-    def accepts(self, chunk: RequestChunk, before: int, end: int) -> bool:
+    def accepts(self, chunk: RequestChunk, before: int, end: int, longest: int) -> bool:
         """Count the requests of a chunk and return True; return False if a line must be checked on its own.
 
-        There are `before` lines before them. `end` is the byte offset after the last one's newline.
+        There are `before` lines before them. `end` is the byte offset after the last one's newline. A line of more than
+        `longest` bytes is not accepted.
         """
         limits, report = self._limits, self._report
-        longest = min(n for n in (limits.max_line_bytes, max_line_bytes()) if n is not None)
+        longest = min(n for n in (limits.max_line_bytes, longest) if n is not None)
         if (
             self._other_kind
             or chunk.url != report.endpoint

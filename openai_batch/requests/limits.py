@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 MAX_EMBEDDING_INPUTS = 50_000
 """OpenAI's limit for the embedding inputs of all requests of one file (from its API specification)."""
 
+MAX_FILE_BYTES = 200 * 1024 * 1024
+"""The largest file of the local provider, in bytes, unless its settings have another limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

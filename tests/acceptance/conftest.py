@@ -1,4 +1,4 @@
-"""What the tests of the command share: an empty working folder, a provider that fails as planned, and a real one."""
+"""Fixtures for the tests of the command: an empty working folder, a provider that fails as planned, and a real one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(name: str, base_url: str, **values: object) -> None:
-    """Add a provider to the test's configuration; its key is in TEST_KEY, and a slow machine changes nothing."""
+    """Add a provider to the test's configuration, with its key in TEST_KEY and timeouts that suit a slow machine."""
     table = {"base_url": base_url, "api_key_env": "TEST_KEY", "create_timeout": 30, "create_grace": 30} | values
     lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
     with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
@@ -37,7 +37,7 @@ def configure(name: str, base_url: str, **values: object) -> None:
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
-    """Run a provider called `faulty`, which does what the model names ask."""
+    """Run a provider called `faulty`, which fails as the model names say."""
     with fault_server() as server:
         configure("faulty", server.base_url)
         monkeypatch.setenv("TEST_KEY", KEY)

@@ -38,7 +38,7 @@ def server(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
 
 @pytest.mark.slow
 def test_each_account_has_its_own_job_and_key(server: FaultServer) -> None:
-    """The same input for two accounts is two jobs, and one command over both sends each its own key."""
+    """The same input for two accounts is two jobs, and a command for both uses the key of each account."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     for team in "ab":
         invoke("submit", "in.jsonl", "-p", f"team-{team}").succeeded()
@@ -50,26 +50,26 @@ def test_each_account_has_its_own_job_and_key(server: FaultServer) -> None:
         invoke("submit", "more.jsonl", "-p", f"team-{team}").succeeded()
     invoke("cancel", "3", "4", "--yes").succeeded()
     assert [batch.cancelled for batch in server.batches.values()] == [False, False, True, True]
-    assert server.trespasses == []
+    assert server.other_key_requests == []
 
 
 @pytest.mark.slow
 def test_a_key_that_moved_is_the_same_account(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With another variable for the same key, nothing is paid twice, and old jobs go on once that is known."""
+    """If a key moves to another variable, nothing is paid twice, and old jobs continue once the account is known."""
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "team-a").succeeded()
     monkeypatch.setenv("NEW_KEY_A", KEYS["KEY_A"])
     configure(server, a="NEW_KEY_A", b="KEY_B")
     invoke("wait", "1").failed(6, "another key source", "obatch recover -p team-a")
-    assert server.trespasses == []
+    assert server.other_key_requests == []
     invoke("run", "in.jsonl", "-p", "team-a", "-o", "out.jsonl").succeeded()
     assert len(server.batches) == 1
     invoke("wait", "1").succeeded()
 
 
 @pytest.mark.slow
-def test_one_account_that_cannot_be_asked_hides_no_other(server: FaultServer) -> None:
-    """After everything was lost, `recover` finds the jobs of each account that answers."""
+def test_recover_continues_after_an_account_that_fails(server: FaultServer) -> None:
+    """If one account cannot be listed, `recover` warns and finds the jobs of the others."""
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "team-b").succeeded()
     shutil.rmtree(os.environ["OBATCH_STATE_DIR"])
@@ -83,7 +83,7 @@ def test_one_account_that_cannot_be_asked_hides_no_other(server: FaultServer) ->
 
 @pytest.mark.slow
 def test_a_key_that_was_changed_is_the_same_account(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new key in the same variable goes on with the jobs of the old one."""
+    """After a key is replaced in the same variable, the same command continues the job."""
     server.by_key = False
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "team-a").succeeded()
@@ -94,7 +94,7 @@ def test_a_key_that_was_changed_is_the_same_account(server: FaultServer, monkeyp
 
 @pytest.mark.slow
 def test_one_account_with_two_profiles_pays_once(server: FaultServer) -> None:
-    """Two profiles of one account share its jobs as soon as its list shows that."""
+    """Two profiles of one account share its jobs."""
     server.by_key = False
     write("in.jsonl", [request("a")])
     for team in "aba":
@@ -104,7 +104,7 @@ def test_one_account_with_two_profiles_pays_once(server: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_two_hosts_may_give_the_same_id(server: FaultServer) -> None:
-    """A batch of one provider is never taken for that of another one with the same id."""
+    """Batches with the same id at two providers are not confused."""
     write("in.jsonl", [request("a")])
     with fault_server() as other:
         table = f'[providers.other]\nbase_url = "{other.base_url}"\napi_key_env = "KEY_B"\n'
@@ -140,7 +140,7 @@ def test_an_account_that_a_header_selects(server: FaultServer, monkeypatch: pyte
 
 @pytest.mark.slow
 def test_a_lost_create_is_found_with_a_key_that_moved(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The batch of an interrupted job is taken over by the account that lists it, and nothing is sent again."""
+    """The batch of an interrupted job is adopted by the account that lists it, and nothing is sent again."""
     write("in.jsonl", [request("a", "fault:create=made.reset;list=hide")])
     with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
         handle.write(

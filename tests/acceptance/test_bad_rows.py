@@ -1,4 +1,4 @@
-"""What cannot be read is told as file:line, all at once, and nothing is published."""
+"""Rows that cannot be read are reported as file:line, all at once, and nothing is written."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_fault_has_its_place(case: str) -> None:
-    """One bad row is one problem at its own line; the rows beside it are no problem."""
+def test_each_bad_row_is_reported_at_its_line(case: str) -> None:
+    """A bad row is reported once, at its own line, with a hint."""
     name, content, told = CASES[case]
     Path(name).write_bytes(content)
     with pytest.raises(InputError, match="the input has 1 problem; nothing was prepared") as caught:
@@ -55,8 +55,8 @@ def test_each_fault_has_its_place(case: str) -> None:
     assert caught.value.hint
 
 
-def test_all_problems_are_told_and_nothing_is_published() -> None:
-    """Problems of all files come at once, capped; the exit code is 3 and no file appears."""
+def test_all_problems_are_reported_and_nothing_is_published() -> None:
+    """The problems of all files are reported at once, up to a limit; the exit code is 3 and no file is written."""
     Path("a.csv").write_text("a,text\n1\n2,x\n3\n", encoding="utf-8")
     Path("b.csv").write_text("a,text\n" + "1\n" * 200, encoding="utf-8")
     result = invoke("prepare", "a.csv", "b.csv", "-m", "m", "-o", "out.jsonl")
@@ -71,7 +71,7 @@ def test_all_problems_are_told_and_nothing_is_published() -> None:
 
 @pytest.mark.slow
 def test_template_faults_name_the_row_and_the_columns() -> None:
-    """An undefined column, simple or within an expression, lists the columns; other failures tell what they are."""
+    """An undefined column is reported with the columns that exist, any other template error with its reason."""
     Path("t.jsonl").write_text('{"a":1,"text":"x"}\n{"text":"x"}\n', encoding="utf-8")
     for template in ("{{ a }} {{ text }}", "{{ a + 1 }} {{ text }}", "{{ a|upper }} {{ text }}"):
         result = invoke("prepare", "t.jsonl", "-m", "m", "--prompt", template).failed(3, "1 problem", "the name")
@@ -81,7 +81,7 @@ def test_template_faults_name_the_row_and_the_columns() -> None:
 
 
 def test_quoted_newlines_marks_and_long_cells_are_right() -> None:
-    """A byte order mark, CRLF, quoted newlines, blank lines and cells beyond the csv module's limit are kept whole."""
+    """Files with a byte order mark, CRLF, quoted newlines, blank lines or very long cells are read correctly."""
     long = "y" * 300_000
     content = f'\ufeffid,text\r\n1,"a\r\nb ""c"""\r\n\r\n2,{long}\r\n3,last'
     Path("t.csv").write_bytes(content.encode())
@@ -91,14 +91,14 @@ def test_quoted_newlines_marks_and_long_cells_are_right() -> None:
 
 
 def test_a_semicolon_separated_table_is_recognised() -> None:
-    """A header without a comma and with semicolons is what some spreadsheets write."""
+    """A table with semicolons, as some spreadsheets write it, is recognized by its header."""
     Path("t.csv").write_text('id;text\n1;"a;b, c"\n', encoding="utf-8")
     assert prompts(requests("t.csv")) == ["a;b, c"]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.db"])
-def test_a_table_without_rows_is_no_input(name: str) -> None:
-    """An empty table is refused in words."""
+def test_a_table_without_rows_is_refused(name: str) -> None:
+    """A table without rows exits with code 3 and says so."""
     if name == "t.db":
         write_table(Path(name), [{"text": "x"}])
         invoke("prepare", name, "-m", "m", "--sql", "SELECT * FROM reviews WHERE 0").failed(
@@ -110,7 +110,7 @@ def test_a_table_without_rows_is_no_input(name: str) -> None:
 
 
 def test_a_cell_with_bytes_is_refused() -> None:
-    """A cell with bytes is refused by its row, not sent as their Python notation."""
+    """A cell that contains bytes is an error at its row."""
     write_table(Path("t.db"), [{"text": "x"}, {"text": b"\xff"}])
     with pytest.raises(InputError, match=r"t\.db:2: the cell contains bytes"):
         requests("t.db")
@@ -118,7 +118,7 @@ def test_a_cell_with_bytes_is_refused() -> None:
 
 @pytest.mark.slow
 def test_a_dry_run_counts_rows() -> None:
-    """`run --dry-run` says what would be sent for a table."""
+    """`run --dry-run` shows how many requests would be sent for a table."""
     write_table(Path("t.csv"), [{"text": "x"}, {"text": "y"}])
     result = invoke("run", "t.csv", "-p", "openai", "-n", env={"OPENAI_API_KEY": "sk-none"}).succeeded()
     assert "2 requests for /v1/chat/completions" in result.err

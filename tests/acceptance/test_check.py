@@ -1,4 +1,4 @@
-"""`obatch check`, `prepare` and what `submit` takes: every problem by its line, and nothing sent before all is well."""
+"""`obatch check`, `prepare` and `submit`: every problem is reported with its line, and a bad file is not sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def problems_file() -> Path:
-    """Write a file with one problem of each kind, a line each."""
+    """Write a file with one problem of each kind, one per line."""
     lines: list[object] = [
         request("good"),
         "no object",
@@ -31,8 +31,8 @@ def problems_file() -> Path:
     return path
 
 
-def test_every_problem_is_told_by_its_line(faulty: FaultServer) -> None:
-    """`check` names file, line and remedy of every problem, all at once, and exits with 3."""
+def test_every_problem_names_its_line(faulty: FaultServer) -> None:
+    """`check` reports every problem with its file and line, and exits with code 3."""
     problems_file()
     result = invoke("check", "bad.jsonl", "-p", "faulty").failed(3, "bad.jsonl has", "fix the file")
     assert {line.split(":")[1] for line in result.out.splitlines()} == {str(n) for n in range(2, 12)}
@@ -53,7 +53,7 @@ def test_every_problem_is_told_by_its_line(faulty: FaultServer) -> None:
 
 
 def test_problems_as_json() -> None:
-    """--json holds every problem with line, code and remedy, the counts and the verdict, in one document."""
+    """`check --json` prints every problem with its line, code and remedy."""
     problems_file()
     result = invoke("check", "bad.jsonl", "-p", "openai", "--json")
     assert result.code == 3
@@ -66,7 +66,7 @@ def test_problems_as_json() -> None:
 
 @pytest.mark.slow
 def test_the_summary_names_a_provider_that_was_named() -> None:
-    """A model that no provider names is not said to be one of Parasail; a file that can be sent says where it goes."""
+    """The summary of a bad file names a provider only if `-p` is given; that of a good file always does."""
     write("bad.jsonl", [request("a"), request("a")])
     invoke("check", "bad.jsonl").failed(3, "bad.jsonl has 1 problem\n")
     invoke("check", "bad.jsonl", "-p", "groq").failed(3, "bad.jsonl has 1 problem for Groq\n")
@@ -76,7 +76,7 @@ def test_the_summary_names_a_provider_that_was_named() -> None:
 
 @pytest.mark.slow
 def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
-    """`submit` and `run` refuse a bad file with every problem, before the first request and without a job."""
+    """`submit` and `run` report the problems of a bad file, send no request and create no job."""
     problems_file()
     for command in ("submit", "run"):
         result = invoke(command, "bad.jsonl", "-p", "faulty").failed(3, "nothing was sent", "obatch check bad.jsonl")
@@ -86,7 +86,7 @@ def test_a_bad_file_is_not_sent(faulty: FaultServer) -> None:
 
 
 def test_a_good_file() -> None:
-    """`check` of a good file says what it holds, on standard error; the JSON is on standard output."""
+    """`check` prints a summary of a good file to standard error, and JSON to standard output."""
     write("in.jsonl", [request(f"r{n}") for n in range(3)])
     result = invoke("check", "in.jsonl", "-p", "openai").succeeded()
     assert (result.out, result.err) == (
@@ -98,7 +98,7 @@ def test_a_good_file() -> None:
 
 
 def test_a_providers_limits_are_checked(faulty: FaultServer) -> None:
-    """Limits of the profile are told, and that a job splits the file, as `run` does."""
+    """`check` warns about the limits of the profile, and says that `run` and `submit` split the file."""
     with Path("../home/config.toml").open("a", encoding="utf-8") as handle:
         handle.write("max_requests = 2\nmax_bytes = 200\n")
     write("in.jsonl", [request(f"r{n}") for n in range(3)])
@@ -111,7 +111,7 @@ def test_a_providers_limits_are_checked(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_check_and_run_agree_on_mixed_models(faulty: FaultServer) -> None:
-    """Where a provider accepts one model per file, `check` says that the file will be split, and `run` splits it."""
+    """If a provider accepts one model per file, `check` says that the file will be split, and `run` splits it."""
     write("in.jsonl", [request("a", "m1"), request("b", "m2"), request("c", "m1")])
     result = invoke("check", "in.jsonl", "-p", "faulty").succeeded()
     assert "2 models; the provider accepts one per file: `obatch run` and `submit` split the file" in result.out
@@ -120,7 +120,7 @@ def test_check_and_run_agree_on_mixed_models(faulty: FaultServer) -> None:
 
 
 def test_many_problems_are_capped() -> None:
-    """A file that is bad all over shows a hundred problems and the number of the rest."""
+    """At most 100 problems are shown, with the number of the others."""
     Path("bad.jsonl").write_text("{x}\n" * 250, encoding="utf-8")
     result = invoke("check", "bad.jsonl", "-p", "openai")
     assert len(result.out.splitlines()) == 100
@@ -130,7 +130,7 @@ def test_many_problems_are_capped() -> None:
 
 @pytest.mark.slow
 def test_line_ends_marks_and_blank_lines_are_cleaned(faulty: FaultServer) -> None:
-    """A byte order mark, CRLF, blank lines and a missing last newline are left out of what is sent, and no more."""
+    """Byte order mark, CRLF and blank lines are removed before a file is sent; nothing else changes."""
     text = "".join(json.dumps(request(f"r{n}", text="Größe")) + "\r\n\r\n" for n in range(2)).rstrip()
     Path("in.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode())
     assert "byte order mark" in invoke("run", "in.jsonl", "-p", "faulty").succeeded().err
@@ -140,7 +140,7 @@ def test_line_ends_marks_and_blank_lines_are_cleaned(faulty: FaultServer) -> Non
 
 
 def test_prompts_of_every_shape_become_requests() -> None:
-    """`prepare` takes BOM, CRLF, blank lines and a missing last newline, and gives each prompt its own line."""
+    """`prepare` reads a byte order mark, CRLF, blank lines and a missing last newline, and keeps line numbers."""
     prompts = b"\xef\xbb\xbfone\r\n\r\n  two \nthree"
     result = invoke("prepare", "-", "--model", "gpt-4o-mini", "--param", "temperature=0.5", stdin=prompts).succeeded()
     lines = [json.loads(line) for line in result.out.splitlines()]
@@ -152,7 +152,7 @@ def test_prompts_of_every_shape_become_requests() -> None:
 
 @pytest.mark.slow
 def test_prepare_writes_a_file_and_says_what_is_next() -> None:
-    """With -o the requests are in a file, which is never replaced unasked; standard error has the next command."""
+    """`prepare -o` writes a file, replaces it only with --force, and prints the next command."""
     Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
     words = ("prepare", "prompts.txt", "-o", "in.jsonl", "-m", "text-embedding-3-small", "--embeddings")
     result = invoke(*words).succeeded()
@@ -164,8 +164,8 @@ def test_prepare_writes_a_file_and_says_what_is_next() -> None:
 
 
 @pytest.mark.slow
-def test_prepare_refuses_what_makes_no_sense() -> None:
-    """Kinds that exclude each other, no prompt, bytes that are no text: two lines and the code that fits."""
+def test_prepare_refuses_bad_arguments() -> None:
+    """Options that exclude each other, no prompts, and invalid UTF-8 are errors with the right exit code."""
     words = ("prepare", "-", "-m", "gpt-4o-mini")
     invoke(*words, "-e", "--score", "x", stdin="a\n").failed(2, "cannot be used together", "choose one")
     invoke(*words, "--param", "top", stdin="a\n").failed(2, "--param 'top' is not KEY=VALUE", "--param top=VALUE")
@@ -188,8 +188,8 @@ def test_prepare_pipes_into_submit(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
-    """Who submits or checks a file of prompts is told which command takes prompts."""
+def test_prompts_instead_of_requests(faulty: FaultServer) -> None:
+    """`submit` and `check` on a file of prompts name the command that takes prompts."""
     Path("prompts.txt").write_text("Tell me a joke\n", encoding="utf-8")
     Path("table.jsonl").write_text('{"id":1,"text":"a"}\n' * 20, encoding="utf-8")
     Path("many.txt").write_text("Tell me a joke\n" * 20, encoding="utf-8")
@@ -204,8 +204,8 @@ def test_prompts_where_requests_belong(faulty: FaultServer) -> None:
     assert faulty.requests == []
 
 
-def test_a_terminal_on_standard_input_is_spoken_to() -> None:
-    """Who forgets to pipe something in is told that the command reads from the terminal."""
+def test_a_terminal_on_standard_input_is_announced() -> None:
+    """If standard input is a terminal, the command says that it reads prompts from it."""
     terminal = Terminal("prepare", "-m", "gpt-4o-mini")
     terminal.child.expect("reading prompts from the terminal, one per line; Ctrl-D ends them")
     terminal.child.sendline("hello")
@@ -214,6 +214,6 @@ def test_a_terminal_on_standard_input_is_spoken_to() -> None:
 
 
 def test_check_in_a_terminal() -> None:
-    """A person sees the same lines as a pipe does."""
+    """`check` prints its summary in a terminal too."""
     write("in.jsonl", [request("a")])
     assert "1 request for" in see("check", "in.jsonl", "-p", "openai").succeeded().out

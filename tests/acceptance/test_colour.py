@@ -1,4 +1,4 @@
-"""Colour is decided for each stream: terminals have it, unless the user does not want it."""
+"""Color is decided for each stream: terminals get it, unless the user turns it off."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[1;3[0-7]m")
 def test_a_terminal_is_coloured_unless_the_user_objects(
     words: list[str], env: dict[str, str], *, coloured: bool
 ) -> None:
-    """--no-color on either side of the command, NO_COLOR and TERM=dumb; an empty variable counts as unset."""
+    """--no-color, NO_COLOR and TERM=dumb turn color off; an empty variable counts as unset."""
     given = {"NO_COLOR": None, "FORCE_COLOR": None, "TERM": "xterm", **env}
     assert bool(COLOUR.search(see(*words, env=given).out)) == coloured
 
@@ -44,19 +44,19 @@ def test_a_terminal_is_coloured_unless_the_user_objects(
     ],
 )
 def test_a_pipe_is_plain_unless_the_user_asks(words: list[str], env: dict[str, str], *, coloured: bool) -> None:
-    """FORCE_COLOR, and nothing else, colours a pipe."""
+    """A pipe gets color only with FORCE_COLOR."""
     result = invoke(*words, env={"NO_COLOR": None, "FORCE_COLOR": None, "TERM": "xterm", **env})
     assert bool(COLOUR.search(result.err)) == coloured
 
 
 def test_no_color_after_two_dashes_is_not_an_option() -> None:
-    """`--` ends the options: what follows is the name of a job."""
+    """After `--`, `--no-color` is the name of a job."""
     assert "--no-color" in invoke("status", "--", "--no-color").failed(6, "--no-color").err
 
 
 @pytest.mark.parametrize("words", [["status", "9"], ["doctor"], ["config", "path"], ["providers"], ["run", "-h"]])
 def test_colours_can_be_read_on_a_light_background(words: list[str]) -> None:
-    """Nothing is dim, white or yellow, nor in a bright colour."""
+    """No text is dim, white, yellow or in a bright color."""
     shown = see(*words, env={"NO_COLOR": None, "TERM": "xterm"}).out
     codes = {code for codes in re.findall(r"\x1b\[([0-9;]*)m", shown) for code in codes.split(";")}
     assert codes

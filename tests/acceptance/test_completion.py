@@ -1,4 +1,4 @@
-"""Completion: generated scripts that are current and valid, and words that come at every TAB."""
+"""Shell completion: the scripts are current and valid, and complete every kind of word."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"'''
 
 
 def test_the_scripts_are_current(tmp_path: Path) -> None:
-    """What the generator writes today is what the repository holds."""
+    """The scripts in the repository are what the generator writes."""
     target = tmp_path / "made"
     target.mkdir()
     subprocess.run([sys.executable, "-m", "openai_batch.cli.completion_scripts", str(target)], check=True)
@@ -68,7 +68,7 @@ def test_the_scripts_are_current(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(SHELLS))
 def test_the_scripts_are_valid(name: str) -> None:
-    """Each script parses in its shell, where that shell is there."""
+    """Each script parses in its shell, if that shell is installed."""
     command = SHELLS[name]
     if shutil.which(command[0]) is None:
         pytest.skip(f"there is no {command[0]}")
@@ -86,7 +86,7 @@ def test_commands_and_options_complete(shell_path: str) -> None:
     for command in commands:
         expected = {name for option in command.options for name in option.names}
         assert set(tab(shell_path, *command.path, "-")) == expected, command.name
-    # A value that is spelt like a command is no command.
+    # The value of an option is not a command, even if it is spelled like one.
     assert tab(shell_path, "run", "--name", "check", "--exa") == ["--example"]
     assert tab(shell_path, "download", "--as", "") == ["csv", "jsonl", "parquet", "raw", "rows"]
     assert tab(shell_path, "ls", "--status", "in") == ["in_progress"]
@@ -95,8 +95,8 @@ def test_commands_and_options_complete(shell_path: str) -> None:
     assert tab(shell_path, "run", "--name", "") == []
 
 
-def test_every_value_that_is_offered_is_one() -> None:
-    """A value that completion offers for an option is taken by that option."""
+def test_every_value_that_is_offered_is_valid() -> None:
+    """Each value that completion offers for an option is valid for that option."""
     options = {name: option for command in read_commands() for option in command.options for name in option.names}
     for endpoint in options["--endpoint"].values:
         score, rerank = ("x" if endpoint == kind else None for kind in ("score", "rerank"))
@@ -187,7 +187,7 @@ NAMES = (
     "ag ${x:=$(touch canary)} %(x)",
     "ah*?[a]{b,c}:$((canary))#",
 )
-"""Names that a shell would run if it expanded them; each begins with letters of its own."""
+"""Names with commands that a shell would run if it expanded them; each has its own first letters."""
 
 INTERACTIVE = {
     "bash": (
@@ -238,7 +238,7 @@ def hostile_words(faulty: FaultServer) -> None:
 
 @pytest.mark.parametrize("shell", INTERACTIVE)
 def test_completion_runs_nothing(faulty: FaultServer, shell_path: str, shell: str) -> None:
-    """Names that hold commands come as they are at a real TAB, quoted, and nothing in them is run."""
+    """Names that contain shell commands are completed with quotes, and the commands are not run."""
     hostile_words(faulty)
     options, setup = INTERACTIVE[shell]
     env = environment({"PATH": shell_path, "TERM": "dumb", "PS1": "", "INPUTRC": os.devnull})
@@ -261,8 +261,8 @@ def test_completion_runs_nothing(faulty: FaultServer, shell_path: str, shell: st
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 999, b"", b"SQLite format 3\x00" + b"\xff" * 4096])
-def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> None:
-    """A damaged registry, a broken configuration and nonsense give no words, no message and exit 0."""
+def test_completion_is_silent_after_any_error(home: Path, content: bytes) -> None:
+    """With a damaged registry or a broken configuration, completion prints nothing and exits with code 0."""
     (home / "state").mkdir()
     (home / "state" / "registry.db").write_bytes(content)
     (home / "config.toml").write_text("providers = 3", encoding="utf-8")
@@ -275,7 +275,7 @@ def test_completion_is_silent_whatever_is_wrong(home: Path, content: bytes) -> N
 
 @pytest.mark.parametrize("name", ["two\nlines", "\u001b[31mred", "hid\u200bden", "--force"])
 def test_a_name_that_cannot_be_typed_is_not_offered(home: Path, name: str) -> None:
-    """A name with invisible characters, or that a command takes for an option, is none of the words."""
+    """Names with invisible characters, or that look like an option, are not offered."""
     config = f'[providers.{json.dumps(name)}]\nbase_url = "http://127.0.0.1:9/v1"\n[providers.zz]\n'
     (home / "config.toml").write_text(config, encoding="utf-8")
     offered = invoke("__complete", "providers", "").succeeded().out
@@ -283,7 +283,7 @@ def test_a_name_that_cannot_be_typed_is_not_offered(home: Path, name: str) -> No
 
 
 def test_completion_among_twenty_thousand_jobs(faulty: FaultServer) -> None:
-    """A TAB offers the newest jobs by number, however many there are; `benchmarks` shows the time that it takes."""
+    """Completion offers only the newest jobs; `benchmarks` measures the time."""
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     with closing(sqlite3.connect(paths.registry_file())) as db, db:
@@ -302,13 +302,13 @@ def test_completion_among_twenty_thousand_jobs(faulty: FaultServer) -> None:
 
 
 def test_completion_creates_no_files(home: Path) -> None:
-    """A TAB before the first job makes no registry."""
+    """Completion before the first job creates no registry."""
     assert invoke("__complete", "jobs", "").succeeded().out == ""
     assert [path.name for path in home.iterdir()] == ["config.toml"]
 
 
 def test_fish_and_zsh_know_every_command() -> None:
-    """Each command and each of its long options stands in the other shells' scripts too."""
+    """The scripts for fish and zsh contain every option of every command."""
     zsh, fish = ((SCRIPTS / name).read_text(encoding="utf-8") for name in ("_obatch", "obatch.fish"))
     for command in read_commands():
         for option in command.options:

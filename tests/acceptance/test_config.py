@@ -1,4 +1,4 @@
-"""`obatch providers` and `obatch config`, and what a configuration may not hold."""
+"""`obatch providers` and `obatch config`, and errors in a configuration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def config(text: str) -> Path:
 
 @pytest.mark.slow
 def test_providers_are_listed_with_the_state_of_their_keys() -> None:
-    """Each provider has its row, which tells whether its key is set and never the key."""
+    """`providers` shows whether the key of each provider is set, but not the key."""
     result = invoke("providers", env={"PARASAIL_API_KEY": KEY}).succeeded()
     keys = {row[0]: row[2] for row in result.rows}
     assert keys["parasail"] == "PARASAIL_API_KEY is set"
@@ -42,7 +42,7 @@ def test_providers_are_listed_with_the_state_of_their_keys() -> None:
 
 @pytest.mark.slow
 def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
-    """`providers add` writes a profile that the next command can use; what was in the file stays."""
+    """`providers add` appends a profile that the next command can use, and keeps the rest of the file."""
     path = Path(os.environ["OBATCH_CONFIG"])
     before = path.read_text(encoding="utf-8") + "# a remark\n"
     path.write_text(before, encoding="utf-8")
@@ -65,10 +65,14 @@ def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
         (["taken", "--base-url", "https://x/v1"], "already a [providers.taken]"),
         (["acme", "--base-url", "https://x/v1", "--api-key-env", "OPENAI_API_KEY"], "OPENAI_API_KEY is OpenAI's key"),
         (["acme", "--base-url", "https://x/v1", "--max-requests", "-1"], "max_requests must be"),
+        (["acme", "--base-url", "https://x/v1", "--max-requests", "0"], "max_requests must be"),
+        (["acme", "--base-url", "https://x/v1", "--max-bytes", "0"], "max_bytes must be"),
+        (["acme", "--base-url", "https://x/v1", "--api-key-env", ""], "api_key_env must be"),
+        (["acme", "--base-url", "https://x/v1", "--api-key-keyring", ""], "api_key_keyring must be"),
     ],
 )
 def test_a_bad_provider_is_not_added(words: list[str], message: str) -> None:
-    """What would not work, or would leak a key, is refused, and the file stays as it was."""
+    """A profile that is not valid, or that would leak a key, is refused, and the file is not changed."""
     path = config('[providers.taken]\nbase_url = "https://taken.example/v1"\n')
     before = path.read_bytes()
     result = invoke("providers", "add", *words).failed(2, message)
@@ -91,7 +95,7 @@ def test_a_bad_provider_is_not_added(words: list[str], message: str) -> None:
     ],
 )
 def test_a_broken_configuration_is_named(text: str, message: str, hint: str) -> None:
-    """File, table and key of a mistake are named with the remedy, and nothing runs on a guess."""
+    """An error in the configuration is reported with its file and key and a hint, and the command stops."""
     path = config(text)
     for words in (["providers"], ["config", "show"], ["check", "in.jsonl"]):
         write("in.jsonl", [request("a")])
@@ -101,7 +105,7 @@ def test_a_broken_configuration_is_named(text: str, message: str, hint: str) -> 
 
 
 def test_paths_follow_the_environment(home: Path) -> None:
-    """`config path` prints where things lie: the overrides, else the XDG folders, and makes none of them."""
+    """`config path` prints the paths from the overrides, or from the XDG folders, and creates none of them."""
     assert invoke("config", "path").succeeded().fields["config"] == str(home / "config.toml")
     env = {"OBATCH_CONFIG": None, "OBATCH_STATE_DIR": None, "XDG_CONFIG_HOME": "/x/c", "XDG_STATE_HOME": "/x/s"}
     fields = invoke("config", "path", "--json", env=env).succeeded().json
@@ -112,7 +116,7 @@ def test_paths_follow_the_environment(home: Path) -> None:
 
 @pytest.mark.slow
 def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServer) -> None:
-    """-p beats OBATCH_PROVIDER, which beats the file; `config show` says where the value comes from."""
+    """-p takes precedence over OBATCH_PROVIDER, and that over the file; `config show` prints the origin."""
     path = Path(os.environ["OBATCH_CONFIG"])
     path.write_text('provider = "faulty"\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
     assert invoke("config", "show", "--json").succeeded().json["provider"] == {"value": "faulty", "origin": str(path)}
@@ -127,7 +131,7 @@ def test_the_default_provider_comes_from_flag_environment_file(faulty: FaultServ
 
 @pytest.mark.slow
 def test_the_key_is_nowhere_but_in_requests(faulty: FaultServer, home: Path) -> None:
-    """After a job no output and no file holds the key, and a refused key is exit 4 without it."""
+    """The key is in no output and no file after a job; a refused key exits with code 4."""
     write("in.jsonl", [request("a")])
     results = [invoke("run", "in.jsonl", "-p", "faulty", env={"OBATCH_DEBUG": "1"})]
     results += [invoke("status", "--json"), invoke("config", "show", "--json"), invoke("providers", "--json")]
@@ -141,7 +145,7 @@ def test_the_key_is_nowhere_but_in_requests(faulty: FaultServer, home: Path) -> 
 
 @pytest.mark.slow
 def test_a_key_from_a_command(faulty: FaultServer) -> None:
-    """A key that a command prints is used; a command that fails is exit 4 and says which."""
+    """The key that a command prints is used; if the command fails, the exit code is 4 and the error names it."""
     config(f'[providers.acme]\nbase_url = "{faulty.base_url}"\napi_key_command = ["echo", "sk-printed"]\n')
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "acme").succeeded()
@@ -154,7 +158,7 @@ def test_a_key_from_a_command(faulty: FaultServer) -> None:
 
 
 def test_the_local_providers_default_model_can_be_set() -> None:
-    """In front of another server the model to ask for is the user's to name."""
+    """`chat_model` in the profile sets the default model of the local provider."""
     Path(os.environ["OBATCH_CONFIG"]).write_text(
         '[providers.local]\nupstream = "http://127.0.0.1:9/v1"\nchat_model = "my-model"\n', encoding="utf-8"
     )
@@ -163,7 +167,7 @@ def test_the_local_providers_default_model_can_be_set() -> None:
 
 
 def test_upstreams_are_shown_as_in_the_file() -> None:
-    """What is shown can be copied into a file, and means the same there."""
+    """Upstreams are shown as TOML that can be copied into a file."""
     tables = [
         {"url": "http://127.0.0.1:9/v1", "key_env": "SOME_KEY", "concurrency": 3},
         {"url": "http://127.0.0.1:8/v1"},
@@ -179,14 +183,14 @@ def test_upstreams_are_shown_as_in_the_file() -> None:
 
 
 def test_a_key_that_a_cluster_does_not_know() -> None:
-    """The nearest of all keys that it may have is named."""
+    """An unknown key in the profile of a cluster is an error that suggests the nearest key."""
     table = '[providers.cluster]\nkind = "shards"\nstore = "/s"\nupstream = "http://127.0.0.1:9/v1"\n'
     config(f'{table}api_key_evn = "SOME_KEY"\n')
     invoke("providers").failed(2, "unknown key 'api_key_evn'", "did you mean api_key_env?")
 
 
 def test_the_local_limits_are_the_clients_too() -> None:
-    """What the local server takes in one file is what the client sends in one."""
+    """The limits of the local server also apply to the client."""
     path = Path(os.environ["OBATCH_CONFIG"])
     path.write_text("[providers.local]\nmax_requests = 3\nmax_bytes = 5000\n", encoding="utf-8")
     limits = get_provider_by_name("local").limits
@@ -218,7 +222,7 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("words", sorted({each.name for each in read_commands() if each.name} - ANYWHERE))
 def test_a_broken_configuration_stops_every_command(words: str) -> None:
-    """None goes on without what the file may say, such as which keys to hide; the error names the file and the line."""
+    """Every command that needs the configuration stops if it is broken; the error names the file and the line."""
     path = config("provider = \n")
     write("in.jsonl", [request("a")])
     write("prompts.txt", ["a prompt"])

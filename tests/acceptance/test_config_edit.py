@@ -1,4 +1,4 @@
-"""`obatch config set | unset | edit` and `obatch providers show | rm`: comments stay, and nothing wrong is written."""
+"""`obatch config set | unset | edit` and `obatch providers show | rm`: comments are kept, invalid values refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def content(path: Path) -> dict[str, Any]:
 
 
 def test_values_are_set_and_removed_and_comments_stay() -> None:
-    """Text, number, list and table are read by what the setting takes; every comment stays, at its own place."""
+    """Values are stored with the type of their setting, and every comment stays in its place."""
     path = config()
     for words in (
         ["provider", "acme"],
@@ -98,6 +98,8 @@ def test_values_are_set_and_removed_and_comments_stay() -> None:
         (["set", "provider", "acmee"], 2, "provider = 'acmee' is not known"),
         (["set", "providers.local.idle_second", "1"], 2, "unknown key 'idle_second'"),
         (["set", "notify", "slack://a/b/c"], 2, "notify contains a URL"),
+        (["set", "notify", "slack"], 2, "entry 1 of notify is not known"),
+        (["set", "providers.local.idle_seconds", "90m"], 2, "[providers.local] idle_seconds must be a number of"),
         (["set", "colour", "red"], 2, "'colour' is not a setting"),
         (["set", "provider", "openai\nnotify = 3"], 2, "is not known"),
         (["set", "provider = 'x' #", "y"], 2, "is not a setting"),
@@ -107,8 +109,8 @@ def test_values_are_set_and_removed_and_comments_stay() -> None:
         (["unset", "provider.x.y"], 2, "is not set"),
     ],
 )
-def test_nothing_wrong_is_written(words: list[str], code: int, message: str) -> None:
-    """What would break the file, or put a key into it, is refused with the reason, and the file stays as it was."""
+def test_invalid_values_are_refused(words: list[str], code: int, message: str) -> None:
+    """A change that would break the file, or put a key into it, is refused, and the file is not changed."""
     path = config()
     before = path.read_bytes()
     result = inside("config", *words)
@@ -120,8 +122,16 @@ def test_nothing_wrong_is_written(words: list[str], code: int, message: str) -> 
         result.succeeded()
 
 
-def test_a_broken_file_is_named_and_stays() -> None:
-    """A file that is no TOML is not touched; one that others may write is refused."""
+def test_one_word_is_a_list_where_a_list_is_needed() -> None:
+    """A command may be one word."""
+    path = config('[providers.c]\nkind = "shards"\nstore = "/shared/s"\nengine = ["vllm", "serve"]\n')
+    for key in ("engine", "command"):
+        inside("config", "set", f"providers.c.{key}", "./start").succeeded()
+        assert content(path)["providers"]["c"][key] == ["./start"]
+
+
+def test_a_broken_file_is_not_changed() -> None:
+    """A file that is not valid TOML is not changed, and a file that other users can write to is refused."""
     path = config("[broken\n")
     inside("config", "set", "provider", "openai").failed(2, "not valid TOML")
     assert path.read_text(encoding="utf-8") == "[broken\n"
@@ -131,7 +141,7 @@ def test_a_broken_file_is_named_and_stays() -> None:
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    """Where the file is a link, as in a folder of dotfiles, its target is changed."""
+    """If the file is a symbolic link, its target is changed."""
     path = config()
     target = tmp_path / "dotfiles.toml"
     path.rename(target)
@@ -143,12 +153,14 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_changes_at_the_same_time_are_all_kept() -> None:
-    """Of several commands that change the file at once, none undoes another's change."""
+    """If several commands change the file at the same time, all changes are kept, whatever their state folders are."""
     path = config()
-    threads = [
-        threading.Thread(target=invoke, args=("config", "set", f"providers.p{n}.base_url", f"https://p{n}.example/v1"))
-        for n in range(4)
-    ]
+
+    def change(number: int) -> None:
+        words = ["config", "set", f"providers.p{number}.base_url", f"https://p{number}.example/v1"]
+        invoke(*words, env={"OBATCH_STATE_DIR": str(path.parent / f"state-{number}")})
+
+    threads = [threading.Thread(target=change, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -166,8 +178,8 @@ def editor(folder: Path, code: str) -> str:
     return f"{sys.executable} {program}"
 
 
-def test_edit_replaces_the_file_only_if_it_is_right(tmp_path: Path) -> None:
-    """The editor gets a copy; what is wrong in it is named and changes nothing."""
+def test_edit_replaces_the_file_only_if_it_is_valid(tmp_path: Path) -> None:
+    """The editor gets a copy; errors in it are reported, and the file is not changed."""
     path = config()
     good = {"VISUAL": editor(tmp_path, "t.replace('500', '600')")}
     inside("config", "edit", env=good).succeeded()
@@ -183,7 +195,7 @@ def test_edit_replaces_the_file_only_if_it_is_right(tmp_path: Path) -> None:
 
 
 def test_edit_asks_again_in_a_terminal(tmp_path: Path) -> None:
-    """In a terminal, a wrong file can be edited again."""
+    """In a terminal, an invalid file can be edited again."""
     path = config()
     terminal = Terminal("config", "edit", env={"VISUAL": editor(tmp_path, "t.replace('500', '\"x\"')")})
     terminal.child.expect_exact("max_requests must be a whole number")
@@ -194,7 +206,7 @@ def test_edit_asks_again_in_a_terminal(tmp_path: Path) -> None:
 
 
 def test_every_value_is_shown_with_its_origin(home: Path) -> None:
-    """Built in, file, environment variable and option are told apart, in a pipe, a terminal and JSON."""
+    """`config show` tells whether a value is built in or comes from the file, a variable or an option."""
     path = config()
     shown = inside("config", "show").succeeded().fields
     assert shown["provider"] == "openai (from the file)"
@@ -202,6 +214,8 @@ def test_every_value_is_shown_with_its_origin(home: Path) -> None:
     assert shown["providers.acme.max_requests"] == "500 (from the file)"
     assert shown["providers.acme.max_bytes"] == "104,857,600 (built in)"
     assert shown["providers.local.idle_seconds"] == "30 (from the file)"
+    assert shown["providers.local.slots"] == "8 (built in)"
+    assert "providers.local.upstream" not in shown
     assert shown["notify"] == "none (built in)"
     env = {"OBATCH_PROVIDER": "groq"}
     assert inside("config", "show", env=env).fields["provider"] == "groq (from OBATCH_PROVIDER)"
@@ -214,7 +228,7 @@ def test_every_value_is_shown_with_its_origin(home: Path) -> None:
 
 
 def test_a_provider_is_shown_and_removed(faulty: FaultServer) -> None:
-    """`providers show` has the values and where they are from; `rm` keeps a provider with jobs that run."""
+    """`providers show` prints each value with its origin; `rm` refuses to remove a provider that has running jobs."""
     fields = inside("providers", "show", "faulty").succeeded().fields
     assert fields["base_url"] == f"{faulty.base_url} (from the file)"
     assert fields["key"] == "TEST_KEY is set"
@@ -247,7 +261,7 @@ KEYRING = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
 
 @pytest.mark.slow
 def test_a_key_from_the_system_keyring(faulty: FaultServer, tmp_path: Path) -> None:
-    """The key of a profile can be in the keyring: it is used, never shown, and its absence has a remedy."""
+    """A key in the keyring is used and never shown; if it is missing, the hint says how to add it."""
     keyring = pytest.importorskip("keyring")
     pytest.importorskip("keyrings.alt.file")
     assert keyring
@@ -281,7 +295,7 @@ def test_a_key_from_the_system_keyring(faulty: FaultServer, tmp_path: Path) -> N
     ],
 )
 def test_a_key_in_place_of_a_variable_is_not_shown(words: list[str]) -> None:
-    """Where the name of a variable belongs, a key is refused, and not repeated."""
+    """A key that is given instead of the name of a variable is refused, and not printed."""
     key = "sk-mistaken-0123456789"
     result = inside(*words, key).failed(2, "environment variable")
     assert key not in result.err

@@ -1,4 +1,4 @@
-"""`obatch cost`, `--max-cost` and the receipt: what it can cost, what it may cost, and what it has cost."""
+"""`obatch cost`, `--max-cost` and the receipt: estimated cost, highest cost, and actual cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 400},
     "completion_tokens_details": {"reasoning_tokens": 30},
 }
-# In a batch: 600 x 1 + 400 x 0.25 + 100 x 4 dollars a million.
+# In a batch, per million: 600 x 1 + 400 x 0.25 + 100 x 4 dollars.
 COST = 0.0011
 PRICES = """
 [providers.fake.prices."priced"]
@@ -67,19 +67,19 @@ def priced(answers: Callable[[dict[str, Any]], Any]) -> Any:
 
 
 def made(count: int = 10, model: str = "priced", name: str = "in.jsonl", **body: Any) -> None:
-    """Write requests, each of which may have 100 tokens of output."""
+    """Write requests with a limit of 100 output tokens each."""
     write(name, [request(f"r{n}", model, f"text {n}", **{"max_tokens": 100, **body}) for n in range(count)])
 
 
 def failing_once(request: dict[str, Any], seen: Counter[str]) -> Any:
-    """Fail the first call of each second request."""
+    """Fail the first call of every second request."""
     name = request["custom_id"]
     seen[name] += 1
     return Failure(429) if seen[name] == 1 and int(name[1:]) % 2 else answer(request)
 
 
 def test_what_requests_can_cost(provider: FakeProvider) -> None:
-    """A row for each model, its figures labelled, in a pipe, as JSON and in a window; nothing is sent."""
+    """`cost` prints the estimate and the highest cost for each model, as a table and as JSON, and sends nothing."""
     made()
     result = inside("cost", "in.jsonl").succeeded()
     (row,) = result.rows
@@ -98,7 +98,7 @@ def test_what_requests_can_cost(provider: FakeProvider) -> None:
 
 
 def test_the_cost_in_a_window(provider: FakeProvider) -> None:
-    """In 80 columns the table has its headings, and small amounts their digits."""
+    """In 80 columns the table keeps its headings, and small amounts keep their digits."""
     made()
     shown = plain(see("cost", "in.jsonl", columns=80).succeeded().out)
     assert "tokens in" in shown
@@ -109,7 +109,7 @@ def test_the_cost_in_a_window(provider: FakeProvider) -> None:
 
 
 def test_prompts_and_tables_have_a_cost(provider: FakeProvider) -> None:
-    """The input may be all that `run` takes; identical prompts of a table are counted once, as they are sent once."""
+    """`cost` takes the inputs of `run`, and counts identical prompts of a table once."""
     Path("in.csv").write_text("text\ngood\nbad\ngood\n", encoding="utf-8")
     words = ("cost", "in.csv", "-m", "priced", "--prompt", "Label: {{ text }}", "--param", "max_tokens=5", "--json")
     told = inside(*words).succeeded().json
@@ -122,8 +122,8 @@ def test_prompts_and_tables_have_a_cost(provider: FakeProvider) -> None:
     assert provider.batches == []
 
 
-def test_an_unknown_price_is_said_to_be_unknown(provider: FakeProvider) -> None:
-    """Never 0: the cost is null, and the message names the table for the price."""
+def test_an_unknown_price_is_shown_as_unknown(provider: FakeProvider) -> None:
+    """An unknown price gives a cost of null, not 0, and the message says how to set the price."""
     made(model="other")
     told = inside("cost", "in.jsonl", "--json").succeeded().json
     assert (told["usd"], told["usd_at_most"], told["models"][0]["price"]) == (None, None, None)
@@ -136,7 +136,7 @@ def test_an_unknown_price_is_said_to_be_unknown(provider: FakeProvider) -> None:
 
 @pytest.mark.parametrize("command", [("run",), ("submit",), ("run", "--dry-run"), ("submit", "--dry-run")])
 def test_too_high_a_cost_sends_nothing(provider: FakeProvider, command: tuple[str, ...]) -> None:
-    """A job that can cost more than allowed is refused before anything is uploaded, and no job is kept."""
+    """A job that can cost more than --max-cost is refused before the upload, and no job is created."""
     made()
     inside(*command, "in.jsonl", "--max-cost", "0.004").failed(3, "nothing was sent", "--max-cost 0.0")
     made(model="other", name="other.jsonl")
@@ -148,8 +148,8 @@ def test_too_high_a_cost_sends_nothing(provider: FakeProvider, command: tuple[st
     inside("status").failed(6, "no jobs yet")
 
 
-def test_a_dry_run_tells_the_cost(provider: FakeProvider) -> None:
-    """`--dry-run` has the cost of what would be sent."""
+def test_a_dry_run_shows_the_cost(provider: FakeProvider) -> None:
+    """`--dry-run` shows the cost of what would be sent."""
     made()
     told = inside("run", "in.jsonl", "--dry-run", "--max-cost", "1")
     assert "cost: about $0.004" in told.succeeded().err
@@ -158,7 +158,7 @@ def test_a_dry_run_tells_the_cost(provider: FakeProvider) -> None:
 
 
 def test_the_receipt(provider: FakeProvider) -> None:
-    """The tokens of the results, cached and reasoning ones too, and their cost: at the end and in `status`."""
+    """The tokens of the results and their cost are shown at the end of a run and in `status`."""
     made()
     ended = inside("run", "in.jsonl", "--max-cost", "1").succeeded()
     assert "cost $0.011, $0.011 saved" in ended.err
@@ -179,8 +179,8 @@ def test_the_receipt(provider: FakeProvider) -> None:
     assert len(provider.batches) == 1
 
 
-def test_the_receipt_stays_as_it_was(provider: FakeProvider) -> None:
-    """A price that changes later changes no receipt; one that becomes known completes it."""
+def test_the_receipt_does_not_change(provider: FakeProvider) -> None:
+    """A later change of a price does not change a receipt; a price that becomes known completes it."""
     made()
     made(model="other", name="other.jsonl")
     for name in ("in.jsonl", "other.jsonl"):
@@ -195,7 +195,7 @@ def test_the_receipt_stays_as_it_was(provider: FakeProvider) -> None:
 
 
 def test_retries_are_in_the_receipt_and_in_the_limit() -> None:
-    """Requests that are sent again cost what they cost; the job's sum counts, and it is kept."""
+    """The cost of retries is added to the receipt, and --max-cost applies to the sum."""
     seen: Counter[str] = Counter()
     with priced(lambda each: failing_once(each, seen)) as provider:
         made()
@@ -217,7 +217,7 @@ def test_retries_are_in_the_receipt_and_in_the_limit() -> None:
 
 
 def test_an_automatic_retry_keeps_to_the_limit() -> None:
-    """`run --retries` does not send again what would cost too much, says so, and delivers what there is."""
+    """`run --retries` does not send requests again that would exceed --max-cost, and writes the results it has."""
     seen: Counter[str] = Counter()
     with priced(lambda each: failing_once(each, seen)) as provider:
         made()
@@ -227,8 +227,8 @@ def test_an_automatic_retry_keeps_to_the_limit() -> None:
         assert Path("in.results.jsonl").read_text(encoding="utf-8").count("\n") == 10
 
 
-def test_what_was_not_counted_stops_a_retry() -> None:
-    """If the provider counts no tokens, what was spent is unknown, and so is whether a limit is kept."""
+def test_unknown_usage_stops_a_retry() -> None:
+    """If the provider reports no tokens, a job with --max-cost is not retried."""
     seen: Counter[str] = Counter()
 
     def without_usage(each: dict[str, Any]) -> Any:
@@ -243,8 +243,8 @@ def test_what_was_not_counted_stops_a_retry() -> None:
         assert len(provider.batches) == 1
 
 
-def test_a_job_that_goes_on_counts_what_it_has(provider: FakeProvider) -> None:
-    """A part that was refused is sent by the same command, and the parts that were sent before count too."""
+def test_a_continued_job_counts_its_earlier_results(provider: FakeProvider) -> None:
+    """If a job continues, --max-cost also counts the parts that were sent before."""
     made(4)
     config = Path(os.environ["OBATCH_CONFIG"])
     config.write_text(config.read_text().replace("chat_model", "max_requests = 2\nparallel = 1\nchat_model"))
@@ -257,7 +257,7 @@ def test_a_job_that_goes_on_counts_what_it_has(provider: FakeProvider) -> None:
 
 
 def test_what_was_spent_by_month(provider: FakeProvider) -> None:
-    """Without an input, `obatch cost` sums up the receipts of all jobs by month, provider and model."""
+    """Without an input, `cost` adds up the receipts of all jobs by month, provider and model."""
     assert "no job has cost anything yet" in inside("cost").succeeded().err
     made()
     made(3, name="more.jsonl")
@@ -276,7 +276,7 @@ def test_what_was_spent_by_month(provider: FakeProvider) -> None:
     assert len(provider.batches) == 3
 
 
-def test_programs_have_the_same(provider: FakeProvider) -> None:
+def test_costs_in_python(provider: FakeProvider) -> None:
     """`Jobs.estimate`, `max_cost=`, `Job.receipt`, `Jobs.spending` and `map(max_cost=)` do what the command does."""
     made()
     with Jobs() as jobs:
@@ -298,7 +298,7 @@ def test_programs_have_the_same(provider: FakeProvider) -> None:
 
 
 def test_the_help_has_the_page() -> None:
-    """`obatch help costs` shows how prices are named."""
+    """`obatch help costs` shows how to set prices."""
     result: Result = inside("help", "costs").succeeded()
     assert "[providers.acme.prices" in result.out
     assert json.dumps("acme/large") in result.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -23,7 +24,7 @@ def states(result: Result) -> dict[str, str]:
 
 
 def test_this_machine_is_checked_without_a_provider() -> None:
-    """Version, configuration, folder, room and registry; nobody is asked."""
+    """`doctor` checks version, configuration, folder, disk space and registry, and sends no request."""
     result = inside("doctor").succeeded()
     assert states(result) == dict.fromkeys(("version", "config", "state", "space", "registry"), "ok")
     assert "obatch doctor PROVIDER" in result.err
@@ -42,8 +43,8 @@ def test_this_machine_is_checked_without_a_provider() -> None:
         ("SSL_CERT_FILE", "/nope", "SSL_CERT_FILE"),
     ],
 )
-def test_a_proxy_or_certificates_of_no_use_are_named(variable: str, value: str, hint: str) -> None:
-    """By `doctor` and by whatever asks a provider; the password of the proxy is not shown."""
+def test_an_unusable_proxy_or_certificate_file_is_reported(variable: str, value: str, hint: str) -> None:
+    """`doctor` and `run` report it with exit code 2, without the password of the proxy."""
     Path("p.txt").write_text("Hi\n", encoding="utf-8")
     env = {variable: value, "OPENAI_API_KEY": KEY}
     for words in (["doctor", "openai"], ["run", "p.txt", "-p", "openai", "-m", "gpt-4o-mini", "-o", "out.jsonl"]):
@@ -51,8 +52,8 @@ def test_a_proxy_or_certificates_of_no_use_are_named(variable: str, value: str, 
         assert "secret-word" not in result.out + result.err
 
 
-def test_a_broken_machine_is_named(home: Path) -> None:
-    """A wrong configuration, a folder that others may change, and a damaged registry each fail with their remedy."""
+def test_problems_of_this_machine_are_reported(home: Path) -> None:
+    """`doctor` reports a broken configuration, a folder that others can write to, and a damaged registry."""
     state = Path(os.environ["OBATCH_STATE_DIR"])
     state.mkdir(mode=0o700, exist_ok=True)
     (state / "registry.db").write_bytes(b"SQLite format 3\x00" + b"garbage" * 500)
@@ -70,7 +71,7 @@ def test_a_broken_machine_is_named(home: Path) -> None:
 
 @pytest.mark.slow
 def test_a_server_is_checked_and_nothing_is_created(faulty: FaultServer) -> None:
-    """Key, URL, models, clock, list, metadata, ranges and limits, by requests that only read; then its settings."""
+    """`doctor PROVIDER` runs every check with GET requests only, and prints a profile."""
     faulty.models = ["echo-1"]
     write("in.jsonl", [request("a", "fault:range=good")])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
@@ -92,8 +93,28 @@ def test_a_server_is_checked_and_nothing_is_created(faulty: FaultServer) -> None
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_a_weak_server_is_told_from_a_broken_one(faulty: FaultServer) -> None:
-    """Without a list of models, with a wrong clock and without ranges, it works, with warnings."""
+def test_the_settings_that_are_printed_are_those_of_the_profile(faulty: FaultServer) -> None:
+    """Each setting of how a server is used is there, so that the printed table can replace the one in the file."""
+    faulty.models = ["echo-1"]
+    table = {
+        "base_url": faulty.base_url,
+        "chat_model": "echo-1",
+        "allow_plain_http": True,
+        "create_timeout": 30,
+        "create_grace": 31,
+        "enqueued_tokens": 500,
+        "idempotent_create": True,
+        "output_expires_after": "7d",
+        "parallel": 2,
+    }
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    Path(os.environ["OBATCH_CONFIG"]).write_text(f"[providers.faulty]\n{text}", encoding="utf-8")
+    printed = tomllib.loads(inside("doctor", "faulty", "-q").succeeded().out)["providers"]["faulty"]
+    assert printed.items() >= table.items()
+
+
+def test_a_limited_server_differs_from_a_broken_one(faulty: FaultServer) -> None:
+    """A server without a list of models, or with a wrong clock, gets warnings, not errors."""
     result = inside("doctor", "faulty").succeeded()
     assert states(result)["models"] == "warning"
     assert states(result)["metadata"] == "unknown"
@@ -105,7 +126,7 @@ def test_a_weak_server_is_told_from_a_broken_one(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_each_fault_has_its_exit_code(faulty: FaultServer) -> None:
-    """No key 4, no server 1, no API at the URL 6, no such provider 6; JSON has the checks all the same."""
+    """A missing key exits with 4, an unreachable server with 1, a wrong URL or an unknown provider with 6."""
     assert (
         states(inside("doctor", "faulty", env={"TEST_KEY": None}).failed(4, "TEST_KEY is not set"))["key"] == "failed"
     )
@@ -119,7 +140,7 @@ def test_each_fault_has_its_exit_code(faulty: FaultServer) -> None:
 
 
 def test_create_makes_one_job_that_is_cancelled(faulty: FaultServer) -> None:
-    """Only --create sends a batch: one request, a job as any other, cancelled at once; its metadata is looked at."""
+    """--create sends one batch of one request, cancels it, and checks its metadata."""
     faulty.models = ["fault:steps=in_progress,in_progress,in_progress,in_progress"]
     result = inside("doctor", "faulty", "--create").succeeded()
     assert states(result)["create"] == states(result)["cancel"] == states(result)["metadata"] == "ok"
@@ -135,7 +156,7 @@ def test_create_makes_one_job_that_is_cancelled(faulty: FaultServer) -> None:
 
 
 def test_create_without_a_clear_answer_is_a_job_too(faulty: FaultServer) -> None:
-    """If the answer to the create is lost, the batch is found, and there is one."""
+    """If the answer to the create is lost, the batch is found, and only one exists."""
     faulty.models = ["fault:create=made.reset;steps=in_progress,in_progress,in_progress"]
     result = inside("doctor", "faulty", "--create").succeeded()
     assert states(result)["create"] == "ok"
@@ -143,13 +164,13 @@ def test_create_without_a_clear_answer_is_a_job_too(faulty: FaultServer) -> None
 
 
 def test_create_needs_a_model(faulty: FaultServer) -> None:
-    """A model is never guessed."""
+    """`doctor --create` without a model is a usage error."""
     inside("doctor", "faulty", "--create").failed(2, "which model?", "-m")
     assert faulty.uploads == []
 
 
 def test_the_short_form(faulty: FaultServer) -> None:
-    """`providers test` asks for the models alone."""
+    """`providers test` only requests the list of models."""
     faulty.models = ["a", "b"]
     result = inside("providers", "test", "faulty").succeeded()
     assert states(result) == dict.fromkeys(("key", "url", "models", "clock"), "ok")
@@ -159,7 +180,7 @@ def test_the_short_form(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_the_local_provider_is_checked(real: LocalServer) -> None:
-    """The local provider's own server answers every check."""
+    """The server of the local provider passes the checks."""
     write("in.jsonl", [request("a")])
     inside("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").succeeded()
     result = inside("doctor", "real").succeeded()
@@ -168,7 +189,7 @@ def test_the_local_provider_is_checked(real: LocalServer) -> None:
 
 
 def test_the_local_provider_downloads_nothing(tmp_path: Path) -> None:
-    """Without its model on this machine, the local server is not started."""
+    """If the model is not on this machine, `doctor` does not start the local server."""
     env = {"OBATCH_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.environ.get("PYTHONPATH")}
     result = inside("doctor", "local", env=env)
     if "metadata" in states(result):

@@ -1,4 +1,4 @@
-"""--dry-run on `prepare`, `download` and `recover`: what would happen, and nothing that does."""
+"""--dry-run on `prepare`, `download` and `recover`: it shows what would happen, and changes nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from acceptance.conftest import configure
 from support.command import inside, invoke, plain, request, see, write
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_prepare_writes_nothing() -> None:
-    """The requests are made and counted, in a pipe, a terminal and JSON; problems are found all the same."""
+    """`prepare --dry-run` counts the requests and reports problems, but writes no file."""
     Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
     words = ["prepare", "prompts.txt", "-m", "m", "--dry-run"]
     result = invoke(*words, "-o", "out.jsonl").succeeded()
@@ -34,8 +35,22 @@ def test_prepare_writes_nothing() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["out.jsonl", "prompts.txt"]
 
 
-def test_download_asks_nobody(faulty: FaultServer) -> None:
-    """What would be written where is said from the registry alone; a file in the way is an error."""
+def test_a_part_that_is_larger_than_the_queue_counts_as_several(faulty: FaultServer) -> None:
+    """The number of batches is the one of a run, before it and while some parts wait; each model is named."""
+    configure("limited", faulty.base_url, enqueued_tokens=40, one_model=False)
+    write("in.jsonl", [request(name, f"model-{name}") for name in "abcd"])
+    words = ["submit", "in.jsonl", "-p", "limited"]
+    told = inside(*words, "--dry-run").succeeded()
+    assert "create 4 batches of 4 requests for /v1/chat/completions" in told.err
+    assert "with models model-a, model-b, model-c, …; nothing was sent" in told.err
+    assert inside(*words, "--dry-run", "--json").succeeded().json["batches"] == 4
+    inside(*words).succeeded()
+    assert len(faulty.batches) == 1
+    assert inside(*words, "--dry-run", "--json").succeeded().json["batches"] == 3
+
+
+def test_download_asks_no_provider(faulty: FaultServer) -> None:
+    """`download --dry-run` sends no request, and reports a file that already exists."""
     write("in.jsonl", [request("a"), request("b")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert "nothing can be written before it ends" in inside("download", "-n").succeeded().err
@@ -57,7 +72,7 @@ def test_download_asks_nobody(faulty: FaultServer) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["", "shape=barelist"])
 def test_recover_adds_nothing(faulty: FaultServer, shape: str) -> None:
-    """The batches that would be added are listed; only the command without --dry-run adds them."""
+    """`recover --dry-run` lists the batches that would be added, but does not add them."""
     write("in.jsonl", [request("a", f"fault:{shape or 'end=completed'}")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     env = {"OBATCH_STATE_DIR": os.environ["OBATCH_STATE_DIR"] + "-other"}

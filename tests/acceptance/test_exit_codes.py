@@ -1,4 +1,4 @@
-"""Each exit code that is documented, from the real command and a real cause, in a pipe and in a terminal."""
+"""Each documented exit code, from the real command and a real cause, in a pipe and in a terminal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RUNS_ON = ",".join(["in_progress"] * 300)
 
 @dataclass(frozen=True)
 class Cause:
-    """What a user types, after which the program exits with `code`; `says` is in its last lines."""
+    """A command line that exits with `code`; `says` is in its last lines."""
 
     code: int
     words: str
     says: str
-    fault: str = ""  # of the provider, at the requests of in.jsonl
-    before: str = ""  # a command that is run first
+    fault: str = ""  # what the provider does with the requests of in.jsonl
+    before: str = ""  # a command to run first
     env: tuple[tuple[str, str | None], ...] = ()
 
 
@@ -56,7 +56,7 @@ CAUSES = [
 
 @pytest.fixture(autouse=True)
 def files(faulty: FaultServer) -> None:
-    """A good input, a bad one, a file of the user, and a provider that is given up soon."""
+    """Write a good input, a bad one and a file of the user, and configure a provider that soon times out."""
     configure("hasty", faulty.base_url, create_timeout=1, create_grace=0.5)
     configure("dead", "http://127.0.0.1:9/v1")
     write("bad.jsonl", [request("a"), request("a")])
@@ -65,7 +65,7 @@ def files(faulty: FaultServer) -> None:
 
 
 def run_before(cause: Cause) -> dict[str, str | None]:
-    """Write the input, run what comes before, and return the environment."""
+    """Write the input, run the command in `before`, and return the environment."""
     write("in.jsonl", [request("a", f"fault:{cause.fault}" if cause.fault else "echo-1")])
     if cause.before:
         invoke(*cause.before.split())
@@ -75,7 +75,7 @@ def run_before(cause: Cause) -> dict[str, str | None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: f"{cause.code}-{cause.words}")
 def test_each_code_in_a_pipe(cause: Cause) -> None:
-    """The code is the one that the table says, and the last lines name the cause."""
+    """The exit code is the documented one, and the error names the cause."""
     env = run_before(cause)
     result = invoke(*cause.words.split(), env=env)
     assert (result.code, cause.says in result.err) == (cause.code, True), result
@@ -85,7 +85,7 @@ def test_each_code_in_a_pipe(cause: Cause) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: f"{cause.code}-{cause.words}")
 def test_each_code_in_a_terminal(cause: Cause) -> None:
-    """The same codes and words."""
+    """A terminal gets the same exit codes and messages."""
     env = run_before(cause)
     result = see(*cause.words.split(), env=env)
     shown = " ".join(plain(result.out).split())
@@ -96,7 +96,7 @@ def test_each_code_in_a_terminal(cause: Cause) -> None:
 @pytest.mark.skipif(len(STOPS) < 2, reason="no process can send these signals on Windows")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_each_code_of_an_interruption(number: signal.Signals, code: int) -> None:
-    """Ctrl-C and SIGTERM end `wait`, whose job keeps running."""
+    """Ctrl-C and SIGTERM end `wait`, and the job keeps running."""
     write("in.jsonl", [request("a", f"fault:steps={RUNS_ON}")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("wait")
@@ -108,7 +108,7 @@ def test_each_code_of_an_interruption(number: signal.Signals, code: int) -> None
 
 
 def test_every_documented_code_is_tried() -> None:
-    """The table above has each code of the help, except for those of signals, which have a test of their own."""
+    """CAUSES has every exit code of the help, except those of signals."""
     listed = {int(word) for word in EPILOG.replace(",", " ").split() if word.isdigit()}
     assert {cause.code for cause in CAUSES} == listed - {130, 143}
     assert {getattr(errors, name).exit_code for name in errors.__all__} <= listed

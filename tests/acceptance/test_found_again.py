@@ -1,4 +1,4 @@
-"""Jobs some of whose rows are not sent, found again without the registry or their folder: whole, or told plainly."""
+"""Jobs with repeated or reused rows that are recovered without the registry or their folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def table(*texts: str) -> None:
 
 
 def run(*words: str, output: str = "out.jsonl", name: str = "t.csv") -> list[str]:
-    """Run the table to its end; return what the answers are to."""
+    """Run the table to its end; return which request each result answers."""
     model = () if name.endswith(".jsonl") else ("-m", PLAN)
     invoke("run", name, "-p", "faulty", *model, "-o", output, *words).succeeded()
     return asked(output)
@@ -69,7 +69,7 @@ def open_files() -> int:
 
 
 def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
-    """The plan of the job that was found again is read, never changed; the new row alone is sent; each has its own."""
+    """After the registry is lost, a grown table sends only its new row, and the plan of the old job is not changed."""
     table("a", "a", "b", "b")
     assert run() == ["1", "1", "3", "3"]
     (plan,) = state().glob("jobs/*/reused.sqlite")
@@ -85,8 +85,8 @@ def test_a_lost_registry_of_a_job_with_repeats(faulty: FaultServer) -> None:
     assert asked("one.jsonl") == ["1", "1", "3", "3"]
 
 
-def test_the_ids_kept_here_tell_the_order(faulty: FaultServer) -> None:
-    """A job that was found again needs no input from the provider, which may have dropped it."""
+def test_a_recovered_job_uses_the_ids_kept_here(faulty: FaultServer) -> None:
+    """A recovered job does not need its input from the provider."""
     table("a", "b")
     run()
     lose_registry()
@@ -99,7 +99,7 @@ def test_the_ids_kept_here_tell_the_order(faulty: FaultServer) -> None:
 
 @pytest.mark.parametrize("lost", ["folder", "all"])
 def test_another_machine(faulty: FaultServer, lost: str) -> None:
-    """Without what the job kept, a download says what is lacking, and the same command has every row again, unpaid."""
+    """Without the job folder `download` is an error, and the same command gives every row without sending any."""
     table("a", "b", "a")
     run()
     if lost == "all":
@@ -118,7 +118,7 @@ def test_another_machine(faulty: FaultServer, lost: str) -> None:
 
 
 def test_another_machine_looks_first(faulty: FaultServer) -> None:
-    """--check-remote on a machine that knows nothing takes the job of the other one, repeats and all."""
+    """With --check-remote, another machine finds the job, including its repeated rows."""
     table("a", "b", "a")
     run()
     shutil.rmtree(state())
@@ -126,8 +126,8 @@ def test_another_machine_looks_first(faulty: FaultServer) -> None:
     assert sent(faulty) == [2]
 
 
-def test_many_parts_sorted_out_on_another_machine(faulty: FaultServer) -> None:
-    """Models that stood mixed, in parts of two, come back in the input's order on a machine without their files."""
+def test_several_models_and_parts_on_another_machine(faulty: FaultServer) -> None:
+    """On another machine, the results of a job with several models and parts are in input order."""
     configure("small", faulty.base_url, max_requests=2)
     write("in.jsonl", [request(f"r{n}", f"model-{n % 2}") for n in range(9)])
     invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
@@ -137,8 +137,8 @@ def test_many_parts_sorted_out_on_another_machine(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 5
 
 
-def test_what_is_missing_of_a_job_that_was_found_again(faulty: FaultServer) -> None:
-    """A job of ten parts that was found again tells what it lacks once its input was given again."""
+def test_missing_requests_of_a_recovered_job(faulty: FaultServer) -> None:
+    """`download --missing` of a recovered job works after its input was submitted again."""
     configure("small", faulty.base_url, max_requests=4)
     lines = [request(f"r{n}", "fault:rows=absent") for n in range(40)]
     write("in.jsonl", lines)
@@ -154,7 +154,7 @@ def test_what_is_missing_of_a_job_that_was_found_again(faulty: FaultServer) -> N
 
 
 def test_nothing_missing_needs_no_input(faulty: FaultServer) -> None:
-    """Where all rows have their success the file of what is missing is empty; the input is dropped by then."""
+    """If every request has a success, --missing writes an empty file, also after the input was removed."""
     assert not faulty.batches
     table("a", "b")
     words = ("run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.csv", "--missing", "rest.jsonl")
@@ -163,8 +163,8 @@ def test_nothing_missing_needs_no_input(faulty: FaultServer) -> None:
         assert Path("rest.jsonl").read_bytes() == b""
 
 
-def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
-    """Where the folder with an earlier job's answers was deleted, the error names it, and what sends them again."""
+def test_deleted_answers_are_reported(faulty: FaultServer) -> None:
+    """If the folder with reused answers was deleted, the error names it, and the hint is --again."""
     table("a", "b")
     run()
     earlier = next(state().glob("jobs/*"))
@@ -178,8 +178,8 @@ def test_answers_that_are_gone_are_named(faulty: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "places"])
-def test_nothing_is_sent_beside_answers_that_are_gone(faulty: FaultServer, kind: str) -> None:
-    """An input that has grown twice needs the first job's answers: if they cannot be read, that is told before."""
+def test_nothing_is_sent_if_reused_answers_are_gone(faulty: FaultServer, kind: str) -> None:
+    """If the reused answers cannot be read, the command fails before it sends anything."""
     for texts in ("ab", "abc"):
         table(*texts)
         run()
@@ -194,7 +194,7 @@ def test_nothing_is_sent_beside_answers_that_are_gone(faulty: FaultServer, kind:
 
 
 def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many files the answers lie in, and in whatever order, few of them are open at a time."""
+    """Reading answers from many files keeps only a few of them open."""
     monkeypatch.setattr(reused_answers, "MAX_OPEN_FILES", 3)
     paths = [tmp_path / f"store-{n}.jsonl" for n in range(1, 8)]
     for number, path in enumerate(paths, 1):
@@ -207,7 +207,7 @@ def test_many_files_of_answers_need_few_open_files(tmp_path: Path, monkeypatch: 
     for number in itertools.chain(range(1, 8), (7, 1, 6), range(1, 8)):
         (found_rows,) = files.results(SkippedRows(7, 2, number, 1))
         assert list(found_rows) == [b"%d 1\n" % number, b"%d 2\n" % number]
-        assert open_files() <= before + 3 * 2  # each has an index
+        assert open_files() <= before + 3 * 2  # each file has an index
     files.close()
     assert open_files() == before
     paths[4].unlink()

@@ -1,4 +1,4 @@
-"""`obatch run` pays for each row once: repeated rows, grown and changed inputs, through the real command."""
+"""`obatch run` pays for each row once, also if the input has repeated rows, grows or changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def table(*texts: str, name: str = "t.csv") -> str:
 
 
 def run(*words: str, plan: str = PLAN, output: str = "out.jsonl", code: int = 0, name: str = "t.csv") -> str:
-    """Run the table at the provider that fails as planned; return what was said."""
+    """Run the table at the provider that fails as planned; return standard error."""
     model = () if name.endswith(".jsonl") else ("-m", plan)
     made = invoke("run", name, "-p", "faulty", *model, "-o", output, *words)
     assert made.code == code, made
@@ -38,7 +38,7 @@ def run(*words: str, plan: str = PLAN, output: str = "out.jsonl", code: int = 0,
 
 
 def sent(server: FaultServer) -> list[list[str]]:
-    """Return what each batch asked, in the order of its requests."""
+    """Return the prompts of each batch, in the order of its requests."""
     return [
         [json.loads(line)["body"]["messages"][-1]["content"] for line in batch.input.data.splitlines()]
         for batch in server.batches.values()
@@ -51,8 +51,8 @@ def answers(path: str = "out.jsonl") -> list[str]:
     return [json.loads(line)["response"]["body"]["choices"][0]["message"]["content"] for line in lines]
 
 
-def test_the_same_question_is_asked_once(real: LocalServer) -> None:
-    """Each row gets its answer under its own id, in order, and one request went out for each question."""
+def test_identical_rows_are_sent_once(real: LocalServer) -> None:
+    """Identical rows are sent once, and each gets the answer under its own id."""
     assert real.token
     table("a", "b", "a", "c", "a", "b")
     made = invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.jsonl").succeeded()
@@ -65,7 +65,7 @@ def test_the_same_question_is_asked_once(real: LocalServer) -> None:
 
 
 def test_no_dedup_sends_every_row(faulty: FaultServer) -> None:
-    """With --no-dedup each row has an answer of its own; those that there are from before count."""
+    """With --no-dedup each row gets an answer of its own; an answer of an earlier job counts as one."""
     table("a", "a", "b")
     run("--no-dedup")
     assert sent(faulty) == [["a", "a", "b"]]
@@ -77,8 +77,8 @@ def test_no_dedup_sends_every_row(faulty: FaultServer) -> None:
     assert len({json.dumps(json.loads(line)["response"]) for line in Path("each.jsonl").read_text().splitlines()}) == 3
 
 
-def test_ready_requests_go_out_as_they_are(faulty: FaultServer) -> None:
-    """A batch file may ask the same many times on purpose; --dedup asks it once."""
+def test_ready_requests_are_sent_as_they_are(faulty: FaultServer) -> None:
+    """Identical requests of a batch file are all sent; --dedup sends them once."""
     write("in.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
     run(name="in.jsonl")
     write("once.jsonl", [request(f"r{n}", PLAN) for n in range(4)])
@@ -88,7 +88,7 @@ def test_ready_requests_go_out_as_they_are(faulty: FaultServer) -> None:
 
 
 def test_a_grown_input_sends_its_new_rows(real: LocalServer) -> None:
-    """The same command on a longer table sends what is new, and its output holds the answers to all."""
+    """The same command on a longer table sends only the new rows, and its output has all answers."""
     assert real.token
     table("a", "b")
     invoke("run", "t.csv", "-p", "real", "-m", "echo-1", "-o", "out.csv").succeeded()
@@ -100,7 +100,7 @@ def test_a_grown_input_sends_its_new_rows(real: LocalServer) -> None:
 
 
 def test_changed_and_moved_rows(faulty: FaultServer) -> None:
-    """Only what asks something new is sent, wherever the others have moved; older answers keep what they say."""
+    """Only changed rows are sent, and moved rows keep their answers."""
     table("a", "b", "c", "d")
     run()
     before = dict(zip("abcd", Path("out.jsonl").read_bytes().splitlines(), strict=True))
@@ -116,7 +116,7 @@ def test_changed_and_moved_rows(faulty: FaultServer) -> None:
 
 
 def test_day_after_day(faulty: FaultServer) -> None:
-    """Ten days of a growing table send each row once, and each day's results hold all rows."""
+    """A table that grows for ten days sends each row once, and the results have all rows each day."""
     for day in range(1, 11):
         table(*(f"row {n}" for n in range(3 * day)))
         run()
@@ -126,7 +126,7 @@ def test_day_after_day(faulty: FaultServer) -> None:
 
 
 def test_a_shorter_input_sends_nothing(faulty: FaultServer) -> None:
-    """Where all rows are answered nothing is sent, and the job is there all the same."""
+    """If all rows already have answers, nothing is sent, and the new job is completed."""
     table("a", "b", "c")
     run()
     table("c", "a")
@@ -141,8 +141,8 @@ def test_a_shorter_input_sends_nothing(faulty: FaultServer) -> None:
     invoke("wait").succeeded()
 
 
-def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
-    """Rows without a success are not answered: the next run of the grown table sends them too."""
+def test_failed_rows_are_sent_with_the_new_ones(faulty: FaultServer) -> None:
+    """Rows without a success are sent again with the new rows."""
     table("a", "b", "c", "d")
     run(plan="fault:end=expired;rows=expired", code=5)
     done = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -161,7 +161,7 @@ def test_what_failed_is_sent_with_what_is_new(faulty: FaultServer) -> None:
 
 
 def test_another_prompt_sends_every_row(faulty: FaultServer) -> None:
-    """With another prompt no row is the same: all are sent, and the old output is not touched without --force."""
+    """With another system prompt all rows are sent, and the old output is replaced only with --force."""
     table("a", "b")
     run("--system", "one")
     before = Path("out.jsonl").read_bytes()
@@ -173,7 +173,7 @@ def test_another_prompt_sends_every_row(faulty: FaultServer) -> None:
 
 
 def test_again_sends_everything(faulty: FaultServer) -> None:
-    """--again takes nothing from earlier jobs."""
+    """--again reuses no answers."""
     table("a", "b")
     run()
     table("a", "b", "c")
@@ -182,7 +182,7 @@ def test_again_sends_everything(faulty: FaultServer) -> None:
 
 
 def test_a_pipe_is_known_by_its_output(faulty: FaultServer) -> None:
-    """What comes from a pipe has no name; where the results go to the same place, it is the same input."""
+    """Input from a pipe with the same output reuses the answers of the earlier job."""
     words = ("run", "-", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl")
     invoke(*words, stdin="a\nb\n").succeeded()
     invoke(*words, stdin="a\nb\nc\n").succeeded()
@@ -191,7 +191,7 @@ def test_a_pipe_is_known_by_its_output(faulty: FaultServer) -> None:
 
 
 def test_ready_requests_that_grow(faulty: FaultServer) -> None:
-    """Lines of a batch file are known by what they ask, whatever their ids; a changed one is sent again."""
+    """Requests of a batch file are compared without their ids, and a changed request is sent again."""
     write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
     run(name="in.jsonl")
     texts = ["text 0", "Else", "text 2", "text 3"]
@@ -211,7 +211,7 @@ def test_ready_requests_that_grow(faulty: FaultServer) -> None:
 
 
 def test_a_job_that_runs_is_waited_for(faulty: FaultServer) -> None:
-    """Rows that an earlier job has in the air are not sent beside it."""
+    """The command waits for an earlier job that still runs, and does not send its rows again."""
     steps = "fault:steps=in_progress,in_progress,in_progress"
     table("a", "b")
     run("--timeout", "0s", plan=steps, code=124)
@@ -222,8 +222,8 @@ def test_a_job_that_runs_is_waited_for(faulty: FaultServer) -> None:
     assert len(ids("out.jsonl")) == 3
 
 
-def test_a_job_that_never_went_out_is_left(faulty: FaultServer) -> None:
-    """What an earlier job could not send goes out with the new one; that job sends nothing more, ever."""
+def test_a_job_that_was_never_sent_is_withdrawn(faulty: FaultServer) -> None:
+    """The new job sends the rows that an earlier job could not send, and the earlier job is withdrawn."""
     table("a", "b")
     plan = "fault:create=401*9"
     run(plan=plan, code=4)
@@ -240,7 +240,7 @@ def test_a_job_that_never_went_out_is_left(faulty: FaultServer) -> None:
 
 
 def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
-    """Parts that wait for room when their job is cancelled are not sent by the next `wait`."""
+    """After a job is cancelled, `wait` does not send its waiting parts."""
     faulty.queue_bytes = 700
     write("in.jsonl", [request(f"r{n}", "fault:steps=in_progress*50") for n in range(12)])
     shutil.copy("in.jsonl", "copy.jsonl")
@@ -260,7 +260,7 @@ def test_a_cancelled_job_sends_nothing_more(faulty: FaultServer) -> None:
 
 
 def test_repeats_are_not_sent_again_by_a_retry(faulty: FaultServer) -> None:
-    """A retry sends the one request that failed, and all rows that ask it get its result."""
+    """A retry sends only the request that failed, not the rows that repeat it."""
     table("a", "b", "a", "b", "a")
     run(plan="fault:end=expired;rows=expired", code=5)
     assert sent(faulty) == [["a", "b"]]
@@ -272,7 +272,7 @@ def test_repeats_are_not_sent_again_by_a_retry(faulty: FaultServer) -> None:
 
 
 def test_a_dry_run_of_a_grown_input_sends_nothing(faulty: FaultServer) -> None:
-    """--dry-run says what would be sent; it asks the provider nothing."""
+    """--dry-run on a grown input shows what would be sent, and sends no request."""
     table("a", "b", "a")
     run()
     seen = len(faulty.requests)
@@ -285,8 +285,8 @@ def test_a_dry_run_of_a_grown_input_sends_nothing(faulty: FaultServer) -> None:
     assert len(faulty.requests) == seen
 
 
-def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> None:
-    """What a person added to the results is not lost when the grown input's results take their place."""
+def test_an_output_that_another_program_changed_is_moved(faulty: FaultServer) -> None:
+    """An output that was changed by hand is renamed before the new results replace it."""
     table("a", "b")
     run()
     with Path("out.jsonl").open("a", encoding="utf-8") as handle:
@@ -298,8 +298,8 @@ def test_the_output_that_somebody_wrote_into_is_moved(faulty: FaultServer) -> No
     assert len(faulty.batches) == 2
 
 
-def test_results_that_are_gone_are_not_paid_again_unasked(faulty: FaultServer) -> None:
-    """If the results of an earlier job are neither here nor at the provider, only --again pays once more."""
+def test_lost_results_are_not_paid_again_without_again(faulty: FaultServer) -> None:
+    """If the results of an earlier job are lost, rows are sent again only with --again."""
     table("a", "b")
     run()
     for name in [name for name, file in faulty.files.items() if file.purpose != "batch"]:
@@ -312,7 +312,7 @@ def test_results_that_are_gone_are_not_paid_again_unasked(faulty: FaultServer) -
 
 
 def test_a_lost_registry(faulty: FaultServer) -> None:
-    """Without the registry the earlier job is found again at the provider, and its rows are not sent again."""
+    """After the registry is lost, the earlier job is found at the provider, and its rows are not sent again."""
     table("a", "b")
     run()
     for path in Path(environment()["OBATCH_STATE_DIR"]).glob("registry.db*"):
@@ -324,7 +324,7 @@ def test_a_lost_registry(faulty: FaultServer) -> None:
 
 
 def test_two_identical_runs_of_a_grown_input_make_one_job(faulty: FaultServer) -> None:
-    """Two of the same command at the same time make one job of the grown input, and both end well."""
+    """Two identical commands at the same time create one job, and both exit with code 0."""
     table("a", "b")
     run()
     table("a", "b", "c", "d", "c")
@@ -337,7 +337,7 @@ def test_two_identical_runs_of_a_grown_input_make_one_job(faulty: FaultServer) -
 
 
 def test_rows_of_a_pipe_that_are_running_are_waited_for(faulty: FaultServer) -> None:
-    """A pipe's rows that are in the air are not sent beside it: where its results go tells that it is the same."""
+    """Rows from a pipe that are still running in a job with the same output are not sent again."""
     words = ("run", "-", "-p", "faulty", "-m", "fault:steps=in_progress", "-o", "out.jsonl")
     assert invoke(*words, "--timeout", "0s", stdin="a\nb\n").code == 124
     invoke(*words, stdin="a\nb\nc\n").succeeded()
@@ -345,7 +345,7 @@ def test_rows_of_a_pipe_that_are_running_are_waited_for(faulty: FaultServer) -> 
 
 
 def test_run_reuses_the_answers_of_submit(faulty: FaultServer) -> None:
-    """`submit` keeps what a later `run` of the grown file needs to know."""
+    """`run` on a grown file reuses the answers of a job that `submit` started."""
     write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(2)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     write("in.jsonl", [request(f"r{n}", PLAN, f"text {n}") for n in range(3)])
@@ -354,7 +354,7 @@ def test_run_reuses_the_answers_of_submit(faulty: FaultServer) -> None:
 
 
 def test_an_earlier_job_is_found_behind_many_others(faulty: FaultServer) -> None:
-    """The job that has the rows is found behind any number of others of the same input."""
+    """The job with the same rows is found, even after many later jobs of the same input."""
     table("a", "b")
     run()
     for number in range(22):
@@ -364,8 +364,8 @@ def test_an_earlier_job_is_found_behind_many_others(faulty: FaultServer) -> None
     assert sent(faulty)[-1] == ["c"]
 
 
-def test_a_name_goes_over_to_the_grown_job(faulty: FaultServer) -> None:
-    """The same command with a name works day after day; a name of another job is refused before anything is sent."""
+def test_the_grown_job_takes_over_the_name(faulty: FaultServer) -> None:
+    """The job of the grown input takes over the name; the name of another input's job is refused."""
     table("a")
     run("--name", "nightly")
     table("a", "b")
@@ -377,7 +377,7 @@ def test_a_name_goes_over_to_the_grown_job(faulty: FaultServer) -> None:
 
 
 def test_a_foreign_output_is_refused_before_waiting(faulty: FaultServer) -> None:
-    """Where the output is somebody's, the earlier job is neither waited for nor changed."""
+    """If the output is an unrelated file, the command stops before it waits for the earlier job."""
     plan = "fault:steps=in_progress,in_progress"
     table("a", "b")
     run("--timeout", "0s", plan=plan, code=124)
@@ -389,8 +389,8 @@ def test_a_foreign_output_is_refused_before_waiting(faulty: FaultServer) -> None
     assert len(faulty.batches) == 1
 
 
-def test_missing_never_replaces_a_file_unasked(faulty: FaultServer) -> None:
-    """That the results may take the place of older ones is no leave to write over another file."""
+def test_missing_does_not_replace_an_unrelated_file(faulty: FaultServer) -> None:
+    """--missing does not replace an unrelated file, and nothing is sent."""
     table("a", "b")
     run()
     table("a", "b", "c")
@@ -400,8 +400,8 @@ def test_missing_never_replaces_a_file_unasked(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
-def test_an_output_that_is_written_into_meanwhile_is_moved(faulty: FaultServer) -> None:
-    """What somebody adds to the old results while the grown job runs is not lost."""
+def test_an_output_changed_by_another_program_is_moved(faulty: FaultServer) -> None:
+    """An output that changes while the grown job runs is renamed, not lost."""
     plan = "fault:steps=in_progress,in_progress"
     table("a", "b")
     run(plan=plan)
@@ -416,7 +416,7 @@ def test_an_output_that_is_written_into_meanwhile_is_moved(faulty: FaultServer) 
 
 
 def test_two_different_grown_inputs_pay_each_row_once(faulty: FaultServer) -> None:
-    """Two different growths of one input at the same time: the second one takes what the first one has sent."""
+    """If two grown inputs run at the same time, the second does not send the rows of the first again."""
     table(*(f"row {n}" for n in range(3)))
     run()
     words = [*COMMAND, "run", "t.csv", "-p", "faulty", "-m", PLAN, "-o", "out.jsonl"]
@@ -437,7 +437,7 @@ def test_two_different_grown_inputs_pay_each_row_once(faulty: FaultServer) -> No
 
 
 def test_an_uncertain_job_can_be_given_up(faulty: FaultServer) -> None:
-    """Rows whose batch nobody knows of hold a grown input back, until --resubmit-uncertain takes the risk."""
+    """Rows of an uncertain job stop a grown input, until --resubmit-uncertain sends them again."""
     configuration = Path(environment()["OBATCH_CONFIG"])
     text = configuration.read_text(encoding="utf-8")
     configuration.write_text(text.replace("= 30", "= 1"), encoding="utf-8")
@@ -452,7 +452,7 @@ def test_an_uncertain_job_can_be_given_up(faulty: FaultServer) -> None:
 
 
 def test_results_with_removed_rows_are_kept(faulty: FaultServer) -> None:
-    """Results with more rows than the new ones are kept, also where the rows that went asked what others ask."""
+    """Old results with more rows than the new ones are renamed, not deleted."""
     Path("t.csv").write_text("id,text\n1,a\n2,b\n9,a\n", encoding="utf-8")
     run("--id", "id", output="o.csv")
     Path("t.csv").write_text("id,text\n1,a\n2,b\n", encoding="utf-8")
@@ -462,7 +462,7 @@ def test_results_with_removed_rows_are_kept(faulty: FaultServer) -> None:
 
 
 def test_a_copy_of_the_results_changes_nothing(faulty: FaultServer) -> None:
-    """The output is still known as the job's after its results were downloaded to another place as well."""
+    """A download to another path does not change which file is the job's output."""
     table("a", "b")
     run()
     invoke("download", "-o", "copy.jsonl").succeeded()
@@ -474,7 +474,7 @@ def test_a_copy_of_the_results_changes_nothing(faulty: FaultServer) -> None:
 
 
 def test_counts_after_retries_are_true(faulty: FaultServer) -> None:
-    """A retry that fails again adds no successes, one that succeeds makes the job whole; `wait` says which."""
+    """A retry that fails again does not change the counts of the job."""
     table("a", "b", "c", "d")
     run("--retries", "2", plan="fault:rows=allerrors", code=5)
     invoke("retry", "--all").succeeded()
@@ -483,8 +483,8 @@ def test_counts_after_retries_are_true(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
-def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) -> None:
-    """Whatever became of the first batch: when every request has a success, the job is completed."""
+def test_an_expired_job_is_completed_by_retries(faulty: FaultServer) -> None:
+    """If retries answer every request, a job whose first batch expired is completed."""
     table("a", "b", "c", "d")
     run(plan="fault:end=expired;rows=expired", code=5)
     for _ in range(3):
@@ -496,7 +496,7 @@ def test_a_retry_that_succeeds_makes_a_cancelled_job_whole(faulty: FaultServer) 
 
 
 def test_a_job_of_another_endpoint_is_ignored(faulty: FaultServer) -> None:
-    """A job of the same input for another endpoint, started since, neither answers its rows nor holds it up."""
+    """A later job of the same input for another endpoint does not affect which rows are sent."""
     table("a", "b")
     run()
     run("--embeddings", output="vectors.jsonl")

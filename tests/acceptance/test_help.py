@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def leaves() -> Iterator[tuple[str, Any]]:
-    """Yield every command that does something, by its words."""
+    """Yield every command that is not only a group, with its name."""
 
     def walk(node: Any, words: list[str]) -> Iterator[tuple[str, Any]]:
         children = getattr(node, "commands", {})
@@ -41,7 +41,7 @@ LEAVES = dict(leaves())
 
 @pytest.mark.parametrize("words", ["", "providers", "config", *LEAVES])
 def test_every_command_has_help(words: str) -> None:
-    """-h exits with 0 on standard output, in plain text for a pipe, and a leaf's help has two examples or more."""
+    """-h exits with code 0, prints plain text to a pipe, and shows at least two examples for each command."""
     result = invoke(*words.split(), "-h").succeeded()
     assert result.err == ""
     assert "\x1b" not in result.out
@@ -55,13 +55,16 @@ def test_every_command_has_help(words: str) -> None:
 
 
 def test_a_flag_has_one_meaning() -> None:
-    """A flag that several commands share has the same spellings and takes a value on all of them or on none."""
+    """An option has the same short and long names in every command, and takes a value in all of them or in none."""
     meanings: dict[str, tuple[list[str], bool]] = {}
     for words, leaf in LEAVES.items():
         for parameter in leaf.params:
             if parameter.param_type_name == "option":
                 for flag in parameter.opts:
-                    if (words, flag) == ("sample", "-n"):  # a number of rows, as in `head -n 5`; it has no dry run
+                    if (words, flag) == (
+                        "sample",
+                        "-n",
+                    ):  # a number of rows; `sample` has no --dry-run
                         continue
                     meaning = (sorted(parameter.opts), bool(parameter.is_flag))
                     assert meanings.setdefault(flag, meaning) == meaning, f"{flag} of {words}"
@@ -77,11 +80,11 @@ ALIKE = {
     "--remote": "what is at the provider",
     "--api-key-env": "the variable with the key",
 }
-"""Flags whose help has other words on some commands, and the one meaning behind them."""
+"""Options whose help differs between commands, each with its common meaning."""
 
 
-def test_a_flag_is_explained_alike() -> None:
-    """A flag that several commands share has the same words in each help, but for those that are known."""
+def test_an_option_has_the_same_help_everywhere() -> None:
+    """An option has the same help text in every command, except for those in ALIKE."""
     explained: dict[str, set[str]] = {}
     for leaf in LEAVES.values():
         for parameter in leaf.params:
@@ -91,7 +94,7 @@ def test_a_flag_is_explained_alike() -> None:
 
 
 @pytest.mark.parametrize("words", sorted(LEAVES))
-def test_reporting_commands_speak_json(words: str) -> None:
+def test_reporting_commands_print_json(words: str) -> None:
     """Every command that reports or changes a job has --json."""
     flags = {flag for parameter in LEAVES[words].params for flag in parameter.opts}
     assert "--json" in flags or words in ("prepare", "serve", "worker", "config edit", "help")
@@ -100,7 +103,7 @@ def test_reporting_commands_speak_json(words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["-h", "run -h", "help exit-codes"])
 def test_help_at_a_terminal_and_in_a_pipe(words: str) -> None:
-    """A terminal and a pipe get the same text; only a terminal that takes colour gets headings in bold."""
+    """A terminal and a pipe get the same text; only a terminal that supports color gets bold headings."""
     seen, piped = see(*words.split(), columns=80).succeeded().out, invoke(*words.split()).succeeded().out
     assert "\x1b[1m" in seen
     assert plain(seen) == piped
@@ -109,7 +112,7 @@ def test_help_at_a_terminal_and_in_a_pipe(words: str) -> None:
 
 
 def test_no_arguments_at_a_terminal_leave_no_escapes_in_a_file() -> None:
-    """The help of `obatch` alone goes to standard error, in plain text even if standard output takes colour."""
+    """The help of `obatch` without arguments has no escape codes in a pipe, even with FORCE_COLOR."""
     result = invoke(env={"FORCE_COLOR": "1"})
     assert "\\x1b" not in result.err
     assert "\x1b" not in result.err
@@ -117,7 +120,7 @@ def test_no_arguments_at_a_terminal_leave_no_escapes_in_a_file() -> None:
 
 @pytest.mark.parametrize("words", ["", *LEAVES])
 def test_help_fits_80_columns(words: str) -> None:
-    """No line is longer than 80 characters, no word of Python is in it, and no line of an example is cut."""
+    """No line is longer than 80 characters, no Python types are shown, and no example is broken."""
     shown = inside(*words.split(), "-h").succeeded().out
     assert max(map(len, shown.splitlines())) <= 80, shown
     for word in ("<", "bool", "list[", "[x>=", "int range", "..."):
@@ -131,7 +134,7 @@ def test_help_fits_80_columns(words: str) -> None:
 
 
 def test_the_help_of_run_has_the_main_options_first() -> None:
-    """The long help has groups, and the first screen shows what most people need."""
+    """The help of `run` has groups, and the first screen shows the main options."""
     lines = invoke("run", "-h").succeeded().out.splitlines()
     assert len(lines) < 90
     screen = "\n".join(lines[:24])
@@ -145,7 +148,7 @@ def test_the_help_of_run_has_the_main_options_first() -> None:
 
 @pytest.mark.parametrize("words", sorted(set(LEAVES) - {"providers"}))  # `obatch help providers` is the topic
 def test_help_of_a_command_by_its_name(words: str) -> None:
-    """`obatch help CMD` is `obatch CMD -h`."""
+    """`obatch help CMD` prints the same as `obatch CMD -h`."""
     shown = inside(*words.split(), "-h").succeeded().out
     assert inside("help", *words.split()).succeeded().out == shown
     assert inside(*words.split(), "--help").succeeded().out == shown
@@ -161,7 +164,7 @@ def test_help_of_a_command_by_its_name(words: str) -> None:
     ],
 )
 def test_help_topics(topic: str, word: str) -> None:
-    """Each topic is one screen in a window of 80 columns, with examples."""
+    """Each topic fits into 80 columns, and has examples."""
     shown = invoke("help", topic).succeeded().out
     assert word in shown
     assert "$ obatch" in shown
@@ -170,19 +173,19 @@ def test_help_topics(topic: str, word: str) -> None:
 
 
 def test_the_reference_is_the_help() -> None:
-    """`docs/cli.md` has the help of every command, as it is now."""
+    """`docs/cli.md` has the current help of every command."""
     reference = Path(__file__).parents[2] / "docs" / "cli.md"
     assert page() == reference.read_text(encoding="utf-8"), "python -m openai_batch.cli.help_pages docs/cli.md"
 
 
-def test_help_for_a_word_that_is_unknown() -> None:
-    """The nearest command or topic is named."""
+def test_help_for_an_unknown_word() -> None:
+    """The hint names the nearest command or topic."""
     inside("help", "exit-cods").failed(2, "no command or topic 'exit-cods'", "obatch help exit-codes")
     inside("help", "zzz").failed(2, "no command or topic 'zzz'", "topics: exit-codes")
 
 
 def test_no_arguments_is_help() -> None:
-    """`obatch` alone shows the commands and exits with 2."""
+    """`obatch` without arguments shows the commands and exits with code 2."""
     result = invoke()
     assert (result.code, result.out) == (2, "")
     assert "submit" in result.err
@@ -202,7 +205,7 @@ def test_no_arguments_is_help() -> None:
     ],
 )
 def test_typos_in_commands_and_options(words: str, suggestion: str) -> None:
-    """An unknown command or option exits with 2, prints no data, suggests the nearest, and runs nothing."""
+    """An unknown command or option exits with code 2, and the nearest one is suggested."""
     result = invoke(*words.split())
     assert (result.code, result.out) == (2, "")
     assert suggestion in result.err
@@ -221,12 +224,12 @@ def test_typos_in_commands_and_options(words: str, suggestion: str) -> None:
     ],
 )
 def test_an_option_in_the_wrong_place(words: str, message: str, hint: str) -> None:
-    """The error says where the option belongs, and the hint is the command as it should be."""
+    """The error says where the option belongs, and the hint is the corrected command."""
     inside(*words.split()).failed(2, message, hint)
 
 
 def test_the_version_needs_nothing() -> None:
-    """--version is one line, from anywhere, without a home to write to."""
+    """--version prints one line, also without a home folder."""
     for words in (["--version"], ["--version", "ls"]):
         result = invoke(
             *words, env={"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CONFIG": None}
@@ -245,7 +248,7 @@ def test_the_installed_script_is_the_same_program() -> None:
 
 
 def test_every_exit_code_is_in_the_help() -> None:
-    """The codes of the error classes are those that the help lists."""
+    """The help lists the exit codes of all error classes."""
     codes = {getattr(errors, name).exit_code for name in errors.__all__}
     listed = {int(word) for word in EPILOG.replace(",", " ").split() if word.isdigit()}
     assert listed == codes | {0, 143}
@@ -253,7 +256,7 @@ def test_every_exit_code_is_in_the_help() -> None:
 
 @pytest.mark.slow
 def test_help_and_listing_write_nothing(home: Path) -> None:
-    """Commands that only look leave no file behind, and need no home that exists."""
+    """Commands that only read create no files, and work without a home folder."""
     env = {"HOME": "/nonexistent", "OBATCH_STATE_DIR": None, "OBATCH_CACHE_DIR": None, "OBATCH_CONFIG": None}
     write("in.jsonl", [request("a")])
     check = ["check", "in.jsonl", "-p", "openai"]
@@ -266,8 +269,8 @@ def test_help_and_listing_write_nothing(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
-    """Where no job can be kept none is started, in two lines; what only looks works all the same."""
+def test_a_state_folder_that_cannot_be_made_is_reported(home: Path) -> None:
+    """If the state folder cannot be created, `run` fails, but `ls`, `prepare` and `check` work."""
     (home / "file").write_text("", encoding="utf-8")
     Path("prompts.txt").write_text("hi\n", encoding="utf-8")
     for place in (str(home / "file"), str(home / "file" / "below"), "/proc/nothing"):
@@ -280,7 +283,7 @@ def test_a_state_folder_that_cannot_be_made_is_told(home: Path) -> None:
 
 
 def test_the_debug_switch_adds_the_traceback() -> None:
-    """OBATCH_DEBUG adds what a developer needs, before the same two lines."""
+    """OBATCH_DEBUG prints a traceback before the error and its hint."""
     done = subprocess.run(
         [*COMMAND, "status"], capture_output=True, text=True, env=environment({"OBATCH_DEBUG": "1"}), check=False
     )
@@ -293,11 +296,11 @@ BROKEN = """
 from openai_batch.jobs.store.registry import Registry
 Registry.jobs = Registry.listed = lambda *_: {}["jobs"]
 """
-"""A program that plants a bug before the command runs."""
+"""A program that adds a bug before the command runs."""
 
 
 def test_a_bug_is_reported_in_two_lines() -> None:
-    """An exception that nobody expected says what, where and to whom; the traceback is for OBATCH_DEBUG alone."""
+    """An unexpected exception is reported in two lines, with a traceback only if OBATCH_DEBUG is set."""
     program = f"{BROKEN}\nimport sys; from openai_batch.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", program, "ls"]
     for env in ({}, {"OBATCH_DEBUG": "1"}):

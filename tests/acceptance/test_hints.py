@@ -1,4 +1,4 @@
-"""Errors name their real cause, and hints the remedy that helps."""
+"""Errors name their cause, and hints name a remedy that helps."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ RETRY_HINTS = ("run the same command again", "obatch retry", "--again")
 
 
 def submit(fault: str, provider: str = "faulty") -> list[str]:
-    """Write a batch file with this plan, and return the command that submits it."""
+    """Write a batch file with this fault, and return the command that submits it."""
     return ["submit", str(write("in.jsonl", [request("a", f"fault:{fault}")])), "-p", provider]
 
 
 @pytest.mark.slow
 def test_an_unreachable_provider_is_named_with_the_cause() -> None:
-    """Whatever was asked for, the cause is that of the network, and the hint names the address."""
+    """Every command reports the network error of an unreachable provider, and the hint has its address."""
     profile = '[providers.dead]\nbase_url = "http://127.0.0.1:9/v1"\n'
     Path(os.environ["OBATCH_CONFIG"]).write_text(profile, encoding="utf-8")
     for words in (["status", "batch_x", "-p", "dead"], submit("", "dead"), ["recover", "-p", "dead"]):
@@ -52,7 +52,7 @@ def test_an_unreachable_provider_is_named_with_the_cause() -> None:
     ],
 )
 def test_hints_fit_a_refusal(faulty: FaultServer, fault: str, message: str, hint: str) -> None:
-    """What would be refused again gets no hint to run it again, but the thing to change."""
+    """If a request would be refused again, the hint says what to change, not to run it again."""
     result = inside(*submit(fault))
     assert message in result.err
     (told,) = [line for line in result.err.splitlines() if line.startswith("hint:")]
@@ -64,8 +64,8 @@ def test_hints_fit_a_refusal(faulty: FaultServer, fault: str, message: str, hint
 @pytest.mark.parametrize(
     ("fault", "path"), [("upload=quota*9", "/files"), ("create=quota*9", "/batches"), ("poll=quota*9", "/batches/.*")]
 )
-def test_an_exhausted_quota_is_not_tried_again(faulty: FaultServer, fault: str, path: str) -> None:
-    """Whatever is refused for it is sent once; a limit that passes is tried again."""
+def test_an_exhausted_quota_is_not_retried(faulty: FaultServer, fault: str, path: str) -> None:
+    """A request that is refused because of an exhausted quota is sent once."""
     words = [*submit(fault), "-q"]
     command = words if "poll" not in fault else ["run", *words[1:], "-o", "out.jsonl"]
     inside(*command).failed(1, "exceeded your current quota", "top up the account")
@@ -74,7 +74,7 @@ def test_an_exhausted_quota_is_not_tried_again(faulty: FaultServer, fault: str, 
 
 @pytest.mark.slow
 def test_hints_fit_a_job_that_ended(faulty: FaultServer) -> None:
-    """With nothing to collect nobody is sent to `download`; where retrying cannot help there is no hint to retry."""
+    """`wait` suggests `download` only if there are results, and `retry` is suggested only if it can help."""
     inside(*submit("steps=in_progress,in_progress,in_progress,in_progress;rows=allerrors")).succeeded()
     inside("wait", "1").failed(5, "job 1 completed", "obatch download 1")
     failed = inside("download", "1", "-o", "x.jsonl")
@@ -86,8 +86,8 @@ def test_hints_fit_a_job_that_ended(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
-def test_a_configuration_that_is_not_there(faulty: FaultServer) -> None:
-    """OBATCH_CONFIG that names no file is an error of every command that reads it; `providers add` makes the file."""
+def test_a_missing_configuration_file(faulty: FaultServer) -> None:
+    """If OBATCH_CONFIG names no file, commands fail, and `providers add` creates it."""
     env = {"OBATCH_CONFIG": str(Path("nowhere.toml").absolute())}
     for words in (["providers"], submit(""), ["config", "show"]):
         inside(*words, env=env).failed(2, "nowhere.toml, and there is no such file", "unset it")
@@ -97,7 +97,7 @@ def test_a_configuration_that_is_not_there(faulty: FaultServer) -> None:
 
 
 def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
-    """The hint for a missing key names the variable and the keys of the profile."""
+    """The hint for a missing key names the variable and the settings of the profile."""
     told = inside(*submit(""), env={"TEST_KEY": None}).failed(4, "TEST_KEY is not set", "export TEST_KEY=…")
     assert "api_key_command or api_key_keyring in its profile" in told.err
     assert "did you mean faulty?" in inside("status", "batch_x", "-p", "faultty").failed(6, "faultty").err
@@ -106,14 +106,14 @@ def test_a_missing_key_names_the_configuration(faulty: FaultServer) -> None:
 
 
 def test_numbers_agree_with_their_nouns() -> None:
-    """Numbers have the noun and the verb that fit them, in the one place that words them."""
+    """A number has the right form of its noun and verb."""
     assert [count_text(n, "batch") for n in (0, 1, 2000)] == ["0 batches", "1 batch", "2,000 batches"]
     assert [count_text(n, "row", "was") for n in (1, 2)] == ["1 row was", "2 rows were"]
     assert [count_text(n, "result", "repeats") for n in (1, 2)] == ["1 result repeats", "2 results repeat"]
 
 
 def test_a_failed_request_that_is_not_sent_again(faulty: FaultServer) -> None:
-    """One request is not "1 requests", in each message of its job."""
+    """The messages about a job of one request do not say "1 requests"."""
     write("in.jsonl", [request("a", "fault:rows=allerrors")])
     told = inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").err + inside("wait", "1").err
     told += inside("retry", "1").failed(5, "job 1: 1 failed request is not sent again").err
@@ -121,8 +121,8 @@ def test_a_failed_request_that_is_not_sent_again(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_limit_that_passes_is_no_exhausted_quota() -> None:
-    """A message about a rate that links to the page where one pays is no reason to give up."""
+def test_a_temporary_limit_is_not_an_exhausted_quota() -> None:
+    """A rate limit error that links to a billing page does not count as an exhausted quota."""
     passing = "Rate limit reached. You can increase it at https://platform.openai.com/account/billing."
     assert remedy("rate_limit_exceeded", passing) == ""
     assert "top up" in remedy("billing_hard_limit_reached", "Billing hard limit has been reached")
@@ -130,28 +130,28 @@ def test_a_limit_that_passes_is_no_exhausted_quota() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "submit"])
-def test_an_unreachable_provider_got_nothing(faulty: FaultServer, command: str) -> None:
-    """The hint says that nothing was sent: before the upload, and at an upload without a connection."""
+def test_the_hint_says_that_nothing_was_sent(faulty: FaultServer, command: str) -> None:
+    """If the provider was never reached, the hint says that nothing was sent."""
     words = [command, str(write("in.jsonl", [request("a", "fault:upload=deaf")])), "-p", "faulty"]
-    faulty.deafen()
+    faulty.stop_listening()
     inside(*words).failed(1, "faulty cannot be reached", "nothing was sent; check the network")
     inside(*words).failed(1, "faulty cannot be reached", "nothing was sent; check the network")
-    faulty.hear()
+    faulty.listen_again()
     told = inside(*words).failed(1, "could not create the batch", "no batch was created; check the network")
     assert "nothing was sent" not in told.err
     assert len(faulty.files) == 1
-    faulty.hear()
+    faulty.listen_again()
     inside(*words).succeeded()
     assert len(faulty.batches) == 1
 
 
 @pytest.mark.parametrize("last", ["lost", "refused"])
-def test_a_part_of_an_upload_is_something(faulty: FaultServer, last: str) -> None:
-    """After a lost connection during the upload, it is only said that there is no batch, whatever the last try met."""
+def test_a_partial_upload_counts_as_sent(faulty: FaultServer, last: str) -> None:
+    """If the connection breaks during an upload, the hint does not say that nothing was sent."""
 
     def refuse() -> None:
         wait_until(lambda: faulty.uploads, "the first try")
-        faulty.deafen()
+        faulty.stop_listening()
 
     if last == "refused":
         threading.Thread(target=refuse).start()
@@ -162,11 +162,11 @@ def test_a_part_of_an_upload_is_something(faulty: FaultServer, last: str) -> Non
     assert not faulty.batches
 
 
-def test_what_was_sent_before_is_not_denied(faulty: FaultServer) -> None:
-    """A job that has a batch, or may have one, is not said to have none."""
+def test_the_hint_does_not_deny_an_earlier_batch(faulty: FaultServer) -> None:
+    """If a job may already have a batch, the hint does not say that nothing was sent."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
-    faulty.deafen()
+    faulty.stop_listening()
     told = inside("submit", "in.jsonl", "-p", "faulty", "--check-remote").failed(1, "cannot be reached").err
     assert "nothing was sent" not in told
     assert "no batch" not in told

@@ -1,4 +1,4 @@
-"""Every command over hostile text in every field, in a terminal and in a pipe: only our own colours come out."""
+"""Every command with hostile text in every field: no control character reaches a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-# Window title, link, clipboard, clear screen, cursor, concealed text, C1, markup, and lines that look like ours.
+# Window title, link, clipboard, clear screen, cursor, concealed text, C1, and markup.
 CONTROLS = (
     "\x1b]0;owned\x07\x1b]8;;http://evil.invalid\x1b\\x\x1b]52;c;AAAA\x07\x1b[2J\x1b[9A\x1b[8m\x9b8m\x7f\r\b"
     "[red]x[/y][link=http://evil.invalid]\u202e\u2066\u200d\u200b\ufeff\u2028\U000e0041"
 )
 FORGED = "\nhint: forged\nerror: forged\nwarning: forged"
 NAME = (CONTROLS + FORGED).replace("/", "")
-"""Hostile text that can be a file's name."""
+"""Hostile text that can be a file name."""
 
 WORDS = CONTROLS + FORGED + "\x00" + "long " * 4000
 OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[2K|\x1b\[1A")
-"""What Rich writes in a terminal: colours, and for progress bars a hidden cursor that goes up a line."""
+"""The escape codes that Rich writes: colors, and for progress bars those that hide and move the cursor."""
 
 IN, TABLE, BAD = f"in{NAME}.jsonl", f"table{NAME}.csv", f"bad{NAME}.jsonl"
 
@@ -106,10 +106,10 @@ CASES: dict[str, list[list[str]]] = {
         ["/nowhere", "batch_x", "--engine", NAME],
     ],
 }
-"""By command: what it is run with. Each command is also run with an unknown option, and with one word too many."""
+"""The arguments to run each command with. Each is also run with an unknown option, and with too many arguments."""
 
 DATA = ("run", "prepare", "results", "download")
-"""Commands whose standard output, in a pipe, is data that stays as it is."""
+"""Commands whose standard output, in a pipe, is data that is not escaped."""
 
 
 def hostile_row(custom_id: str, *, good: bool) -> bytes:
@@ -150,7 +150,7 @@ def jobs(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> FaultServer:
 
 
 def harmless(text: str, where: object) -> None:
-    """Assert that a text has no character that could control a terminal, and no forged line."""
+    """Assert that a text has no control characters and no forged line."""
     text = text.replace("\r\n", "\n")
     bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\n\t"}
     assert not bad, (where, bad, text)
@@ -158,7 +158,7 @@ def harmless(text: str, where: object) -> None:
 
 
 def piped(*words: str) -> None:
-    """Run a command with pipes; what it writes must be harmless, and its standard output too unless that is data."""
+    """Run a command with pipes; assert that its output is harmless, except for data on standard output."""
     result = inside(*words)
     harmless(result.err, words)
     assert "this is a bug" not in result.err, (words, result.err)
@@ -167,7 +167,7 @@ def piped(*words: str) -> None:
 
 
 def shown(*words: str) -> None:
-    """Run a command in a terminal, where it may write our own colours."""
+    """Run a command in a terminal; assert that its output is harmless, apart from its own colors."""
     text = see(*words).out
     assert "\x1b[8m" not in text, (words, text)
     harmless(OWN.sub("", text).replace("\r", "\n"), words)
@@ -180,29 +180,29 @@ def test_every_command_has_a_case() -> None:
 
 
 def cases(each: int | None = None) -> Iterator[list[str]]:
-    """Yield the words of the first cases of each command, and of two with arguments that are wrong."""
+    """Yield the first cases of each command, and two with wrong arguments."""
     for command, arguments in CASES.items():
         path = command.split()
         for words in ([f"--{NAME}"], *arguments[:each], ["x", NAME, NAME])[: each and each + 1]:
             yield [*path, *words]
 
 
-def test_no_text_controls_a_log(jobs: FaultServer) -> None:
-    """In a pipe, text of servers, models, files, the configuration and the command line comes as plain text."""
+def test_hostile_text_is_escaped_in_a_pipe(jobs: FaultServer) -> None:
+    """In a pipe, hostile text from any source is escaped."""
     for words in cases():
         piped(*words)
     assert jobs.batches
 
 
-def test_no_text_controls_a_terminal(jobs: FaultServer) -> None:
-    """In a terminal, the same text is shown, and no code is written but our own colours."""
+def test_hostile_text_is_escaped_in_a_terminal(jobs: FaultServer) -> None:
+    """In a terminal, hostile text is escaped, and the only escape codes are those of the command."""
     for words in cases(1):
         shown(*words)
     assert jobs.batches
 
 
 def test_tracebacks_are_harmless(jobs: FaultServer) -> None:
-    """With OBATCH_DEBUG, and for bugs, the text in a traceback is escaped, and forges no line."""
+    """With OBATCH_DEBUG, hostile text in a traceback is escaped."""
     assert jobs.batches
     for words in (["download", "2", "-o", "-"], ["check", BAD], ["status", NAME]):
         given = [os.fsencode(word) for word in (*COMMAND, *words)]
@@ -221,15 +221,15 @@ def test_tracebacks_are_harmless(jobs: FaultServer) -> None:
         ["providers", "add", "y", "--base-url", "https://x.invalid", "--models", "\udcff"],
     ],
 )
-def test_bytes_that_are_no_text_are_refused(words: list[str]) -> None:
-    """A value that was typed with bytes that are no UTF-8 is an error about the arguments."""
+def test_bytes_that_are_not_utf8_are_refused(words: list[str]) -> None:
+    """An argument that is not valid UTF-8 is a usage error."""
     inside(*words).failed(2, "is not valid text", "UTF-8")
     with pytest.raises(UsageError, match="surrogate"):
         check_metadata({"k": "\udcff"})
 
 
-def test_a_file_may_have_a_name_that_is_no_text(faulty: FaultServer) -> None:
-    """Names of files may hold any bytes, and are shown with escapes."""
+def test_a_file_name_may_be_invalid_utf8(faulty: FaultServer) -> None:
+    """A file name may contain any bytes, and is shown with escapes."""
     write("in\udcff.jsonl", [request("a")])
     result = inside("run", "in\udcff.jsonl", "-p", "faulty", "-o", "out\udcff.jsonl").succeeded()
     assert Path("out\udcff.jsonl").exists()
@@ -237,8 +237,8 @@ def test_a_file_may_have_a_name_that_is_no_text(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_everything_that_controls_is_escaped() -> None:
-    """Of all characters, those that control or hide are escaped, in text as in JSON; letters and marks are not."""
+def test_all_control_characters_are_escaped() -> None:
+    """Control and invisible characters are escaped, in text and in JSON; other characters are not."""
     visible = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x13430, 0x13440)}
     for code in range(0x110000):
         char = chr(code)

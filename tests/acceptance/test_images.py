@@ -1,4 +1,4 @@
-"""Images named by a column: read from where they may be read, and from nowhere else."""
+"""Images named by a column: which files and addresses are read, and which are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cells(*values: Any) -> list[dict[str, Any]]:
 
 
 def test_images_from_paths_urls_and_empty_cells() -> None:
-    """Files become data URLs, web addresses stay, several columns add up, and an empty cell is no image."""
+    """Files become data URLs, web addresses are kept, and an empty cell adds no image."""
     Path("in/pics").mkdir(parents=True)
     Path("in/pics/a.png").write_bytes(PNG)
     Path("here.png").write_bytes(PNG)
@@ -51,7 +51,7 @@ def test_images_from_paths_urls_and_empty_cells() -> None:
 
 
 def test_responses_have_their_own_form() -> None:
-    """The responses endpoint gets input_text and input_image."""
+    """The responses endpoint gets `input_text` and `input_image`."""
     Path("a.png").write_bytes(PNG)
     write_table(Path("t.csv"), cells("a.png"))
     out = invoke("prepare", "t.csv", "-m", "m", "--image", "image", "--endpoint", "responses").succeeded().out
@@ -61,7 +61,7 @@ def test_responses_have_their_own_form() -> None:
 
 @needs_duckdb
 def test_images_within_a_parquet_file() -> None:
-    """Bytes in a column, and the pairs of bytes and path that data sets keep, become data URLs."""
+    """Bytes in a column, and pairs of bytes and path as in data sets, become data URLs."""
     import duckdb
 
     with duckdb.connect(":memory:") as base:
@@ -75,7 +75,7 @@ def test_images_within_a_parquet_file() -> None:
 
 
 def test_files_out_of_bounds_are_refused() -> None:
-    """Paths and links that lead out of the folder, odd files and other schemes are told by row; nothing is read."""
+    """Paths and links outside the folder, other kinds of files and other schemes are errors of their rows."""
     Path("out.png").write_bytes(PNG)
     Path("in").mkdir()
     Path("in/link.png").symlink_to(Path("out.png").absolute())
@@ -116,7 +116,7 @@ def test_files_out_of_bounds_are_refused() -> None:
     ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0", "[::1]", "localhost", "[::ffff:127.0.0.1]", "169.254.169.254"],
 )
 def test_private_addresses_are_not_fetched(host: str) -> None:
-    """--inline-images asks no machine of a private network, however its address is written."""
+    """--inline-images refuses addresses of private networks, in every notation."""
     write_table(Path("t.csv"), cells(f"http://{host}:9/x.png"))
     with pytest.raises(InputError, match="is not a public address"):
         requests("t.csv", images=("image",), inline_images=True)
@@ -140,7 +140,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("options", [(), ("--inline-images",)], ids=["kept", "fetched"])
 def test_a_malformed_address_is_an_error_of_its_row(options: tuple[str, ...]) -> None:
-    """It is told by row, whether it would be fetched or not; `data_url` refuses it too."""
+    """A malformed address is reported with its row, with and without --inline-images; `data_url` refuses it too."""
     Path("t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cells(*MALFORMED)), encoding="utf-8")
     done = invoke("prepare", "t.jsonl", "-m", "m", "--image", "image", *options)
     assert done.code == 3
@@ -153,7 +153,7 @@ def test_a_malformed_address_is_an_error_of_its_row(options: tuple[str, ...]) ->
 
 
 def test_a_name_that_cannot_be_looked_up_is_an_error_of_its_row() -> None:
-    """What only the look-up of the name finds out has no traceback either."""
+    """A host name that cannot be resolved is reported with its row, without a traceback."""
     addresses = ["http://a..b/", f"http://{'a' * 70}.example/", "http://xn--\u00fc.example/"]
     write_table(Path("t.csv"), cells(*addresses))
     done = invoke("prepare", "t.csv", "-m", "m", "--image", "image", "--inline-images")
@@ -162,15 +162,15 @@ def test_a_name_that_cannot_be_looked_up_is_an_error_of_its_row() -> None:
         assert re.search(rf"^  t.csv:{number}: image: http://\S* cannot be fetched", done.err, re.MULTILINE), done.err
 
 
-def test_brackets_are_no_traceback() -> None:
-    """`data_url` refuses text that looks like a broken URL as it refuses other text."""
+def test_brackets_cause_no_traceback() -> None:
+    """`data_url` raises InputError for text that looks like a broken URL."""
     for text in ("file://[x", "//[x"):
         with pytest.raises(InputError, match="does not point to a file"):
             data_url(text)
 
 
 class Site(BaseHTTPRequestHandler):
-    """A site with an image, a redirect to it, one out of the web, a missing page and a short answer."""
+    """A site with an image, redirects to it and to invalid addresses, a missing page, and a short answer."""
 
     def do_GET(self) -> None:
         """Answer."""
@@ -183,7 +183,7 @@ class Site(BaseHTTPRequestHandler):
         self.wfile.write(PNG)
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def site() -> Iterator[str]:
 
 
 def test_fetching_checks_every_connection() -> None:
-    """An allowed address is fetched, also after a redirect; the second connection is checked like the first."""
+    """A redirect is followed, and its target address is checked like the first."""
     asked: list[str] = []
 
     def once(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""`import`: results that were made elsewhere are a job like any other, and what they lack is sent once."""
+"""`import`: results made elsewhere become a job, and requests without an answer are sent once."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def answers() -> dict[str, str | None]:
 
 @pytest.fixture(autouse=True)
 def batch_file() -> Path:
-    """Write the input of most of these tests."""
+    """Write the input of these tests."""
     return write("in.jsonl", [request(f"r{n}", "m", f"ask {n}") for n in range(4)])
 
 
 def test_results_of_vllm_become_a_job(faulty: FaultServer) -> None:
-    """They are in the order of the input, what is missing is named, and each command takes the job."""
+    """`import` puts results into input order and reports missing ones, and other commands accept the job."""
     write("out.jsonl", [line("r2", "two"), failure("r1"), line("r0", "zero")])
     told = inside(*IMPORT, "--name", "vllm").failed(
         5, "2 of 4 answered: 2 succeeded, 1 failed, 1 missing (r3)", "-p NAME"
@@ -78,7 +78,7 @@ def test_results_of_vllm_become_a_job(faulty: FaultServer) -> None:
 
 
 def test_what_has_no_answer_is_sent_once(faulty: FaultServer) -> None:
-    """`retry -p` sends the rest, and `run` of the same input sends nothing more."""
+    """`retry -p` sends the requests without an answer, and `run` of the same input then sends nothing."""
     write("in.jsonl", [request(f"r{n}", "fault:", f"ask {n}") for n in range(4)])
     write("out.jsonl", [line("r2", "two"), failure("r1")])
     assert inside(*IMPORT).code == 5
@@ -99,7 +99,7 @@ def test_what_has_no_answer_is_sent_once(faulty: FaultServer) -> None:
 
 
 def test_answers_are_reused_by_a_run(faulty: FaultServer) -> None:
-    """`run` at any provider takes the imported answers, and pays for the others only."""
+    """`run` reuses imported answers, and sends only the other requests."""
     write("in.jsonl", [request(f"r{n}", "fault:", f"ask {n}") for n in range(4)])
     write("out.jsonl", [line("r0", "zero"), line("r3", "three")])
     assert inside(*IMPORT).code == 5
@@ -109,7 +109,7 @@ def test_answers_are_reused_by_a_run(faulty: FaultServer) -> None:
 
 
 def test_importing_again_adds_only_what_is_new() -> None:
-    """The same results change nothing; more of them go to the same job, and a success replaces an error."""
+    """The same results change nothing; new ones are added to the same job, and a success replaces an error."""
     write("out.jsonl", [failure("r1"), line("r2", "two")])
     write("more.jsonl", [line("r1", "one"), failure("r2"), line("r1", "other"), line("r0", "zero")])
     assert inside(*IMPORT).code == inside(*IMPORT).code == 5
@@ -130,7 +130,7 @@ def test_importing_again_adds_only_what_is_new() -> None:
 
 
 def test_a_folder_of_tables() -> None:
-    """Parts in Parquet and JSON lines, as Ray Data and Daft write them: a response, a body, an answer or an error."""
+    """A folder with Parquet and JSON lines, as Ray Data and Daft write them, is imported."""
     duckdb = pytest.importorskip("duckdb")
     parts = Path("parts")
     (parts / "a").mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_a_folder_of_tables() -> None:
 
 
 def test_files_that_are_not_for_the_input() -> None:
-    """Nothing is imported from them; single wrong lines are named and left out."""
+    """Results of another input are refused; single invalid lines are reported and skipped."""
     write("out.jsonl", [line("x0", "zero"), line("x1", "one")])
     inside(*IMPORT).failed(3, "2 results have no id of a request in in.jsonl; nothing was imported")
     Path("out.jsonl").write_text('{"custom_id": "r0"\n', encoding="utf-8")
@@ -171,8 +171,8 @@ def test_files_that_are_not_for_the_input() -> None:
     assert list(answers().values()) == ["zero", "one", None, None]
 
 
-def test_no_provider_can_give_imported_results_again() -> None:
-    """`prune` keeps them. If they are lost all the same, the error says so, and importing again helps."""
+def test_prune_keeps_imported_results() -> None:
+    """`prune` does not delete imported results; after `rm` they can be imported again."""
     write("out.jsonl", [line(f"r{n}", str(n)) for n in range(4)])
     inside(*IMPORT, "-q").succeeded()
     inside("download", "-o", "got.jsonl").succeeded()
@@ -185,7 +185,7 @@ def test_no_provider_can_give_imported_results_again() -> None:
 
 
 def test_programs_import_too(faulty: FaultServer) -> None:
-    """`Jobs.import_results` is the same; without a provider the rest is not sent."""
+    """`Jobs.import_results` imports results, and `retry` needs a provider."""
     asked = [request(f"r{n}", "fault:", f"ask {n}") for n in range(2)]
     write("out.jsonl", [line("r1", "one")])
     with Jobs() as jobs:
@@ -202,8 +202,8 @@ def test_programs_import_too(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 1
 
 
-def test_requests_go_to_another_engine_and_its_answers_come_back() -> None:
-    """`export` writes a table, of a job only what has no answer; `import` takes the table with the answers."""
+def test_exported_requests_are_answered_and_imported() -> None:
+    """`export` writes requests to a table, `import` reads the answers, and `--unanswered` exports the rest."""
     duckdb = pytest.importorskip("duckdb")
     assert inside("export", "in.jsonl", "-o", "all.parquet", "--json").succeeded().json["requests"] == 4
     rows = duckdb.sql("SELECT * FROM 'all.parquet'").fetchall()
@@ -224,8 +224,8 @@ def test_requests_go_to_another_engine_and_its_answers_come_back() -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_import_is_done_again() -> None:
-    """Whenever it is killed, there is no job yet or a whole one, and the same command makes it whole."""
+def test_a_killed_import_is_repeated() -> None:
+    """An import that is killed leaves no job or a complete one, and can be run again."""
     count = 5000
     write("in.jsonl", [request(f"r{n}", "m", f"ask {n}") for n in range(count)])
     write("out.jsonl", [line(f"r{n}", str(n)) for n in reversed(range(count))])

@@ -50,8 +50,8 @@ def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultS
 
 
 @pytest.mark.slow
-def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
-    """No jobs yet, an unknown number, name, batch and provider are told apart from failures by their code."""
+def test_a_missing_job_or_file_exits_with_6(faulty: FaultServer) -> None:
+    """An unknown job, batch or provider exits with code 6."""
     for command in ("status", "wait", "download", "cancel"):
         invoke(command).failed(6, "there are no jobs yet", "obatch submit FILE")
     submit("one")
@@ -64,7 +64,7 @@ def test_what_is_not_there_exits_with_6(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
-    """A submitted job ends with a hint at `obatch wait`, an ended one with a hint at `obatch download`."""
+    """`submit` suggests `obatch wait` while the job runs, and `obatch download` after it has ended."""
     write("in.jsonl", [request("a")])
     assert invoke("submit", "in.jsonl", "-p", "faulty").succeeded().err.endswith("hint: obatch wait 1\n")
     assert invoke("wait").succeeded().err.endswith("hint: obatch download 1 -o results.jsonl\n")
@@ -75,8 +75,8 @@ def test_submit_says_what_to_do_next(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_submit_quietly_prints_the_number_alone(faulty: FaultServer) -> None:
-    """-q prints the bare number, so that commands compose."""
+def test_submit_quiet_prints_only_the_number(faulty: FaultServer) -> None:
+    """`submit -q` prints only the job number."""
     write("in.jsonl", [request("a")])
     result = invoke("submit", "in.jsonl", "-p", "faulty", "-q").succeeded()
     assert (result.out, result.err) == ("1\n", "")
@@ -95,8 +95,8 @@ def test_a_second_job_with_the_same_name_is_refused(faulty: FaultServer) -> None
 
 
 @pytest.mark.slow
-def test_metadata_travels_with_the_batch(faulty: FaultServer) -> None:
-    """--metadata reaches the provider, and what is no KEY=VALUE is refused."""
+def test_metadata_is_sent_with_the_batch(faulty: FaultServer) -> None:
+    """--metadata is sent to the provider, and must have the form KEY=VALUE."""
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty", "--metadata", "team=blue").succeeded()
     (batch,) = faulty.batches.values()
@@ -106,7 +106,7 @@ def test_metadata_travels_with_the_batch(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_ls_filters(faulty: FaultServer) -> None:
-    """--status, -p and --last choose; quiet, JSON and plain agree on what is there."""
+    """--status, -p and --last select jobs, with -q and --json too."""
     submit("one")
     submit("two", RUNS_ON)
     invoke("wait", "one").succeeded()
@@ -123,7 +123,7 @@ def test_ls_filters(faulty: FaultServer) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("xargs") is None, reason="there is no xargs")
 def test_commands_compose_in_a_shell(faulty: FaultServer) -> None:
-    """What -q prints is what another command takes."""
+    """The output of `ls -q` can be passed to `wait`."""
     for name in ("one", "two"):
         submit(name)
     program = f'"{sys.executable}" -m openai_batch'
@@ -136,7 +136,7 @@ def test_commands_compose_in_a_shell(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_wait_for_several_jobs_exits_with_the_worst_code(faulty: FaultServer) -> None:
-    """`wait` on several jobs reports each and exits with 5 if one of them is not a full success."""
+    """`wait` on several jobs prints each one, and exits with code 5 if one of them failed."""
     submit("one")
     submit("two", "fault:end=failed")
     result = invoke("wait", "1", "two")
@@ -147,8 +147,8 @@ def test_wait_for_several_jobs_exits_with_the_worst_code(faulty: FaultServer) ->
 
 
 @pytest.mark.slow
-def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
-    """A time-out has a code of its own, shows the last state on standard output, and the job goes on."""
+def test_wait_ends_at_its_timeout(faulty: FaultServer) -> None:
+    """After the timeout, `wait` exits with code 124 and prints the status, and the job continues."""
     submit("one", RUNS_ON)
     result = invoke("wait", "--timeout", "0.2s").failed(124, "job 1 is still in_progress", "obatch wait 1")
     assert result.fields["status"] == "in_progress"
@@ -161,7 +161,7 @@ def test_wait_gives_up_at_its_time_out(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_the_exit_codes_of_status(faulty: FaultServer) -> None:
-    """`status` exits with 0 whatever it tells; --exit-code judges; --offline asks nobody."""
+    """`status` exits with code 0, with --exit-code also with 5; --offline sends no request."""
     submit("one", "fault:rows=mixed,inline")
     before = len(faulty.requests)
     assert invoke("status", "--offline").succeeded().fields["status"] == "validating"
@@ -175,8 +175,8 @@ def test_the_exit_codes_of_status(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
-    """Several jobs, or none named, need a person or --yes; one named job does not."""
+def test_cancel_asks_unless_one_job_is_named(faulty: FaultServer) -> None:
+    """`cancel` needs confirmation or --yes, except for one named job."""
     submit("one", RUNS_ON)
     submit("two", RUNS_ON)
     invoke("cancel").failed(2, "needs confirmation", "--yes")
@@ -189,8 +189,8 @@ def test_cancel_asks_before_it_takes_more_than_one(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_cancelling_what_has_ended_says_so(faulty: FaultServer) -> None:
-    """A job that has ended is not asked to stop; that is said, and is no failure."""
+def test_cancelling_an_ended_job(faulty: FaultServer) -> None:
+    """`cancel` on a job that has ended says so, sends nothing, and exits with code 0."""
     submit("one")
     invoke("wait").succeeded()
     assert "job 1 has ended already: completed" in invoke("cancel", "1").succeeded().err
@@ -199,7 +199,7 @@ def test_cancelling_what_has_ended_says_so(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
-    """What a cancelled batch has finished is paid for, and comes home with exit 5 if something is missing."""
+    """The results of a cancelled batch can be downloaded, with exit code 5 if some are missing."""
     write("in.jsonl", [request(f"r{n}", RUNS_ON + ";rows=absent;late=-99") for n in range(4)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert invoke("cancel", "1").succeeded().err.endswith(("hint: obatch wait 1\n", "hint: obatch download 1\n"))
@@ -211,8 +211,8 @@ def test_cancelled_jobs_can_be_downloaded(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_download_waits_for_nobody(faulty: FaultServer) -> None:
-    """A job that is still running is no reason to hang: exit 1 and a hint at `obatch wait`."""
+def test_download_does_not_wait(faulty: FaultServer) -> None:
+    """`download` of a running job exits with code 1 and suggests `obatch wait`."""
     submit("one", RUNS_ON)
     invoke("download").failed(1, "job 1 is still", "obatch wait 1")
     assert not list(Path().glob("*.results.jsonl"))
@@ -221,7 +221,7 @@ def test_download_waits_for_nobody(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_download_again(faulty: FaultServer) -> None:
-    """A second download finds its file; to another place, or with --force, it fetches anew; others' files are safe."""
+    """A second download uses the existing file; a file with other content is replaced only with --force."""
     submit("one")
     invoke("wait").succeeded()
     invoke("download", "-o", "out.jsonl").succeeded()
@@ -237,7 +237,7 @@ def test_download_again(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
-    """`-o -` writes results alone to standard output; --raw brings the provider's own bytes."""
+    """`-o -` writes only results to standard output; --raw writes the provider's files unchanged."""
     submit("one")
     invoke("wait").succeeded()
     assert json.loads(invoke("download", "-o", "-", "-q").succeeded().out)["custom_id"] == "one"
@@ -249,7 +249,7 @@ def test_download_to_standard_output_and_raw(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_batch_of_the_openai_client_is_added(real: LocalServer) -> None:
-    """A batch that the openai client made becomes a job by its id, and its results come in input order."""
+    """A batch that the openai client created is added by its id, and its results are in input order."""
     client = OpenAI(base_url=real.base_url, api_key=real.token)
     path = write("in.jsonl", [request("slow", text="!sleep=0.5 a"), request("fast", text="b")])
     file = client.files.create(file=path, purpose="batch")
@@ -265,14 +265,14 @@ def test_a_batch_of_the_openai_client_is_added(real: LocalServer) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "wait", "download", "cancel"])
 def test_a_batch_is_looked_for_at_every_provider_with_a_key(real: LocalServer, command: str) -> None:
-    """Without -p the providers whose keys are set are asked; a batch that none has is exit 6."""
+    """Without -p, a batch id is looked up at every provider that has a key; if none has it, the exit code is 6."""
     assert real.token
     invoke(command, "batch_nobody_has").failed(6, "no batch batch_nobody_has (asked: real", "-p")
 
 
 @pytest.mark.slow
-def test_a_person_sees_tables(faulty: FaultServer) -> None:
-    """On a terminal `ls` shows headings and one line for a job; `status` has the batch id."""
+def test_a_terminal_gets_tables(faulty: FaultServer) -> None:
+    """In a terminal, `ls` prints headings and one line per job, and `status` prints the batch id."""
     batch_id = submit("one")
     lines = [line for line in plain(see("ls", columns=80).succeeded().out).splitlines() if line.strip()]
     assert lines[0].split()[:4] == ["job", "name", "model", "done"]
@@ -298,7 +298,7 @@ def test_a_person_sees_tables(faulty: FaultServer) -> None:
     ],
 )
 def test_a_job_at_another_provider(faulty: FaultServer, words: str) -> None:
-    """-p is never ignored: a provider that is unknown, or not that of the job, is an error, and nothing is asked."""
+    """If -p is unknown, or not the provider of the job, the command fails without a request."""
     batch_id = submit("one")
     invoke("wait").succeeded()
     asked = len(faulty.requests)
@@ -310,8 +310,8 @@ def test_a_job_at_another_provider(faulty: FaultServer, words: str) -> None:
     assert list(faulty.batches) == [batch_id]
 
 
-def test_what_is_looked_at_only_is_not_looked_for(faulty: FaultServer) -> None:
-    """--offline and --dry-run ask no provider for a batch that is not known here, and add no job."""
+def test_offline_and_dry_runs_look_up_no_batch(faulty: FaultServer) -> None:
+    """--offline and --dry-run do not look up an unknown batch at a provider, and add no job."""
     for words in ("status batch_x --offline", "download batch_x --dry-run", "cancel batch_x --dry-run"):
         inside(*words.split(), "-p", "faulty").failed(6, "no job 'batch_x'")
     inside("rm", "batch_x").failed(6, "no job 'batch_x'")
@@ -321,7 +321,7 @@ def test_what_is_looked_at_only_is_not_looked_for(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_list_of_an_unknown_provider(faulty: FaultServer) -> None:
-    """`ls -p` with a name that is neither in the configuration nor in the list is an error; both kinds are known."""
+    """`ls -p` accepts providers of the configuration and of listed jobs; any other name is an error."""
     submit("one")
     inside("ls", "-p", "fualty").failed(6, "fualty", "did you mean faulty?")
     assert inside("ls", "-p", "groq").succeeded().out == ""

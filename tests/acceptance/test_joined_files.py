@@ -1,4 +1,4 @@
-"""Several ready batch files are one input: every line in order and unchanged, every problem in its own file."""
+"""Several batch files are one input: lines keep their order and bytes, and problems are reported by file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def line(custom_id: str, **changes: Any) -> bytes:
-    """Return a request's line, without its end."""
+    """Return the line of a request, without a line ending."""
     return json.dumps({**request(custom_id), **changes}).encode()
 
 
@@ -40,7 +40,7 @@ def checked(folder: Path, **files: bytes) -> BatchFile:
 
 
 def test_the_lines_of_all_files_are_sent_in_order_and_unchanged(tmp_path: Path) -> None:
-    """Odd spacing and escapes stay as they are; ends of lines, byte order marks and blank lines are as in one file."""
+    """Spacing and escapes are kept; line endings, byte order marks and blank lines are cleaned up."""
     odd = b'{ "custom_id":"a-2" ,"method":"POST","url":"\\/v1\\/chat\\/completions","body":{"model":"echo-1","x":1.50}}'
     found = checked(
         tmp_path,
@@ -57,8 +57,8 @@ def test_the_lines_of_all_files_are_sent_in_order_and_unchanged(tmp_path: Path) 
     assert (warning.file, warning.line, warning.warning) == (str(tmp_path / "c.jsonl"), 1, True)
 
 
-def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
-    """Whatever is wrong, in whichever file, is named as `file:line`, an id that two files have in both of them."""
+def test_a_problem_names_its_own_file_and_line(tmp_path: Path) -> None:
+    """Each problem is reported as `file:line`; a repeated id also names the file and line of the first one."""
     with pytest.raises(InputError) as told:
         checked(
             tmp_path,
@@ -92,7 +92,7 @@ def test_a_problem_is_told_by_its_own_file_and_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_mixture_of_tables_and_requests_is_refused(folder: Path, names: tuple[str, ...], table: str) -> None:
-    """Which is which is told, in whatever order they stand, and the remedy makes one kind of them."""
+    """The error names the table and the batch file, in any order, and the hint converts the table."""
     write("a.jsonl", [request("a")])
     write("t.jsonl", [{"text": "x"}])
     (folder / "empty.jsonl").touch()
@@ -113,7 +113,7 @@ def test_a_mixture_of_tables_and_requests_is_refused(folder: Path, names: tuple[
 
 
 def test_a_full_disk_names_the_folder(tmp_path: Path) -> None:
-    """Where the files cannot be brought together, the folder that is full is named."""
+    """If the files cannot be joined because the disk is full, the error names the folder."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(line("a") + b"\n")
     (tmp_path / "spool" / "joined.jsonl").parent.mkdir()
@@ -126,11 +126,11 @@ def test_a_full_disk_names_the_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("real")
 def test_shards_are_run_as_one_job() -> None:
-    """A pattern, compressed files and standard input make one job, whose results have the order of the files."""
+    """A pattern, compressed files and standard input are one job, with the results in the order of the files."""
     write("shard-1.jsonl", [request(f"one-{n}") for n in range(3)])
     for number, pack in ((2, gzip.compress), (3, _zstd().compress)):
         path = write(f"shard-{number}.jsonl", [request(f"{number}-{n}") for n in range(2)])
-        path.rename(f"{path}.gz")  # the name does not tell
+        path.rename(f"{path}.gz")  # the name does not show the format
         path.with_name(f"{path}.gz").write_bytes(pack(path.with_name(f"{path}.gz").read_bytes()))
     more = json.dumps(request("stdin"))
     command = ("run", "shard-*", "-", "-o", "out.jsonl", "-p", "real")
@@ -143,8 +143,8 @@ def test_shards_are_run_as_one_job() -> None:
 
 
 @pytest.mark.slow
-def test_several_files_are_checked_each_by_itself() -> None:
-    """Every file has its verdict and its problems, and the whole a summary, an exit code and one document."""
+def test_each_of_several_files_is_checked() -> None:
+    """`check` reports on each file, and prints one summary, with one exit code."""
     write("a.jsonl", [request("a-1"), request("a-2")])
     write("b.jsonl", [request("a-1")])
     good = invoke("check", "?.jsonl", "-p", "openai").succeeded()

@@ -1,4 +1,4 @@
-"""--json prints one document, on every command that reports something."""
+"""--json prints one document, in every command that reports something."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ output = 4.0
 """
 RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 40)
 SILENT = {"help", "serve", "worker", "", "config", "config edit"}
-"""What reports nothing: a server, a worker, an editor, and the groups that only show their help."""
+"""Commands without --json: a server, a worker, an editor, and groups that only show their help."""
 
 CALLS = {
     "run": {
@@ -80,11 +80,11 @@ CALLS = {
     "config set": {"config set provider faulty": "config set"},
     "config unset": {"config unset provider": "config unset"},
 }
-"""Calls of each command, each with what docs/json_documents.py calls it."""
+"""Calls of each command, each with its name in docs/json_documents.py."""
 
 
 def closed(schema: Any) -> Any:
-    """Return a schema that allows no key that it does not name."""
+    """Return a schema that allows only the keys that it names."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -95,7 +95,7 @@ def closed(schema: Any) -> Any:
 
 @pytest.mark.slow
 def test_every_command_prints_one_document(faulty: FaultServer) -> None:
-    """Each command has --json, dry runs included: one JSON document, with the keys that the reference names."""
+    """Every command with --json prints documents that match the documented schema, with --dry-run too."""
     commands = {command.name: command for command in read_commands()}
     having = {name for name, command in commands.items() if any("--json" in option.names for option in command.options)}
     assert having == set(CALLS) == set(commands) - SILENT
@@ -112,7 +112,7 @@ def test_every_command_prints_one_document(faulty: FaultServer) -> None:
     known = closed(json_documents.schema()["$defs"])
     for call, name in (pair for calls in CALLS.values() for pair in calls.items()):
         done = inside(*call.split(), "--json")
-        # The fault server has no answers to single requests: `sample` tells that in its document too.
+        # The fault server does not answer single requests; `sample` reports that in its document.
         assert done.code == (5 if name == "sample" else 0), (call, done)
         assert done.out.endswith("\n"), call
         document, _, many = json_documents.COMMANDS[name]
@@ -124,7 +124,7 @@ def test_every_command_prints_one_document(faulty: FaultServer) -> None:
 
 
 def test_results_are_one_array(faulty: FaultServer) -> None:
-    """`results --json` is an array of the rows, also of none; a form that is not JSON is refused beside it."""
+    """`results --json` prints an array, even an empty one, and refuses formats other than JSON."""
     write("in.jsonl", [request("a"), request("b")])
     inside("run", "in.jsonl", "-p", "faulty").succeeded()
     assert [row["custom_id"] for row in inside("results", "--json").succeeded().json] == ["a", "b"]

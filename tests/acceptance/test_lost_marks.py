@@ -1,4 +1,4 @@
-"""After a lost registry the same command finds what was paid for, or stops, whatever the server shows of a batch."""
+"""After a lost registry, the same command finds the paid batch or stops, whatever the server shows of it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RUN = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--force")
 
 
 def lose_everything() -> None:
-    """Be another machine with the same key."""
+    """Delete the state folder, as if this were another machine with the same key."""
     shutil.rmtree(Path(environment()["OBATCH_STATE_DIR"]))
 
 
 def start(plan: str = "", *words: str) -> None:
-    """Run a job to its end, and lose everything that this machine knows of it."""
+    """Run a job to its end, and delete the state of this machine."""
     write("in.jsonl", [request(f"r{n}", f"fault:{plan}") for n in range(3)])
     invoke(*RUN, *words).succeeded()
     lose_everything()
@@ -33,7 +33,7 @@ def start(plan: str = "", *words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["", "barelist", "nometadata", "barelist,oldestfirst", "nometadata,nohasmore"])
 def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shape: str) -> None:
-    """The marks are found in the list, in the batch itself or in the name of its file."""
+    """On another machine, the batch is found by marks in the list, in the batch, or in its file name."""
     start(f"shape={shape}")
     invoke(*RUN).succeeded()
     assert len(faulty.batches) == 1
@@ -44,7 +44,7 @@ def test_the_same_command_on_another_machine_pays_once(faulty: FaultServer, shap
 def test_a_lost_answer_does_not_hide_a_batch_of_ours(
     faulty: FaultServer, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where only the batch itself, or its file, shows the marks, and the provider breaks off, it is asked again."""
+    """If the connection breaks while the marks are read, the command fails, and the next one finds the batch."""
     start(f"shape={'barelist,othername' if call == 'batches' else 'nometadata'}")
     route = FaultServer._route
 
@@ -74,8 +74,8 @@ def test_a_lost_answer_does_not_hide_a_batch_of_ours(
         "cutvalues",
     ],
 )
-def test_marks_are_found_among_the_batches_of_others(faulty: FaultServer, shape: str) -> None:
-    """Other programs' batches with metadata are no reason to take ours for theirs."""
+def test_marks_are_found_among_other_batches(faulty: FaultServer, shape: str) -> None:
+    """The batch is found among batches of other programs that also have metadata."""
     start(f"shape={shape}", "--metadata", "run=5")
     faulty.add_strangers(3)
     invoke(*RUN, "--metadata", "run=5").succeeded()
@@ -85,7 +85,7 @@ def test_marks_are_found_among_the_batches_of_others(faulty: FaultServer, shape:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["", "lastid", "falsemore"])
 def test_every_page_of_the_list_is_read(faulty: FaultServer, shape: str) -> None:
-    """Ours is on the second page, and the batches of others are not asked for one by one."""
+    """A batch on the second page is found, without a request for each batch of others."""
     start(f"shape={shape}")
     faulty.add_strangers(130)
     before = len(faulty.requests)
@@ -96,7 +96,7 @@ def test_every_page_of_the_list_is_read(faulty: FaultServer, shape: str) -> None
 
 @pytest.mark.slow
 def test_a_clock_that_is_months_behind(faulty: FaultServer) -> None:
-    """How old a batch is, is told by the provider's own clock."""
+    """The age of a batch is measured with the provider's clock."""
     faulty.clock = -90 * 86400.0
     start("shape=nometadata")
     invoke(*RUN).succeeded()
@@ -105,8 +105,8 @@ def test_a_clock_that_is_months_behind(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--check-remote",)])
-def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServer, words: tuple[str, ...]) -> None:
-    """`status BATCH` reads the marks too, so that the same command then finds its job."""
+def test_a_batch_that_was_adopted_by_its_id_is_used_again(faulty: FaultServer, words: tuple[str, ...]) -> None:
+    """A batch that `status BATCH` has added is used by the same command again."""
     start()
     (batch_id,) = faulty.batches
     invoke("status", batch_id, "-p", "faulty").succeeded()
@@ -116,8 +116,8 @@ def test_a_batch_that_was_adopted_by_its_id_is_that_of_its_job(faulty: FaultServ
 
 
 @pytest.mark.slow
-def test_metadata_of_the_user_leaves_the_marks(faulty: FaultServer) -> None:
-    """As many pairs as a batch may have beside our two are sent, and the job is found again; more are refused."""
+def test_marks_and_metadata_of_the_user_fit_together(faulty: FaultServer) -> None:
+    """14 pairs of metadata can be sent beside the two marks; more are refused."""
     pairs = [word for n in range(14) for word in ("--metadata", f"key{n}=value")]
     start("", *pairs)
     assert len(next(iter(faulty.batches.values())).metadata) == 16
@@ -131,7 +131,7 @@ def test_metadata_of_the_user_leaves_the_marks(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_batch_of_ours_that_fits_no_job_stops_a_new_one(faulty: FaultServer) -> None:
-    """If its marks do not say which input it has, nothing is sent until the user decides."""
+    """If the marks do not tell the input of a batch, nothing is sent without --again."""
     start()
     (batch,) = faulty.batches.values()
     del batch.metadata["obatch_job"]
@@ -144,8 +144,8 @@ def test_a_batch_of_ours_that_fits_no_job_stops_a_new_one(faulty: FaultServer) -
 
 
 @pytest.mark.slow
-def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
-    """A provider that cannot list its batches is told about, and the job runs; with --check-remote it does not."""
+def test_a_server_without_a_list_of_batches_can_be_used(faulty: FaultServer) -> None:
+    """If a provider cannot list its batches, `run` warns and continues; with --check-remote it fails."""
     write("in.jsonl", [request("a", "fault:list=404*9")])
     faulty.files["warm-up"] = faulty._store("in", "x", b"", faulty._plan_of(Path("in.jsonl").read_bytes()), "batch")
     invoke(*RUN, "--check-remote").failed(6, "could not list the batches")
@@ -154,12 +154,12 @@ def test_a_server_without_a_list_is_no_obstacle(faulty: FaultServer) -> None:
     assert "`obatch status ID -p faulty` adds it first" in told
     assert len(faulty.batches) == 1
     write("in.jsonl", [request("b", "fault:list=405*9")])
-    assert "does not list" not in invoke(*RUN).succeeded().err  # once for each account
+    assert "does not list" not in invoke(*RUN).succeeded().err  # the warning is shown once per account
 
 
 @pytest.mark.slow
-def test_a_list_that_ends_too_early_is_told_once(faulty: FaultServer) -> None:
-    """A new machine may not see what was sent before: it says so before it pays, and how to name the batch."""
+def test_a_list_that_ends_too_early_is_reported_once(faulty: FaultServer) -> None:
+    """If the list of batches is incomplete, the command warns before it sends, and says how to add a batch."""
     start("shape=noafter")
     (old,) = faulty.batches
     faulty.add_strangers(100)
@@ -177,19 +177,19 @@ def test_a_list_that_ends_too_early_is_told_once(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_jobs_of_others_are_not_taken_over(faulty: FaultServer) -> None:
-    """A new machine lists only what it submits, though the account has jobs of other machines."""
+    """A new machine lists only its own jobs, not those of other machines with the same account."""
     start()
     write("other.jsonl", [request("x")])
     invoke("submit", "other.jsonl", "-p", "faulty").succeeded()
     assert len(invoke("ls", "--json").succeeded().json) == 1
     invoke(*RUN).succeeded()
     assert len(faulty.batches) == 2
-    assert len(faulty.seen("GET", "/batches")) == 1 + 1  # once for each machine
+    assert len(faulty.seen("GET", "/batches")) == 1 + 1  # one list per machine
 
 
 @pytest.mark.slow
 def test_other_limits_on_another_machine(faulty: FaultServer) -> None:
-    """A part that was found before its batch has counts is not taken for a part of another size."""
+    """A batch without counts is not confused with a part of another size."""
     configure("small", faulty.base_url, max_requests=3)
     write("in.jsonl", [request(f"r{n}", "fault:steps=" + ",".join(["in_progress"] * 4)) for n in range(6)])
     invoke("submit", "in.jsonl", "-p", "small").succeeded()
@@ -201,7 +201,7 @@ def test_other_limits_on_another_machine(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_rows_of_an_earlier_job_are_not_paid_again_by_themselves(faulty: FaultServer) -> None:
-    """A grown job that is found without the earlier one says so; only `retry --all` sends the rest."""
+    """If the job with the reused answers is not found, only `retry --all` sends those rows again."""
     words = ("run", "t.csv", "-m", "m", "-p", "faulty", "-o", "out.jsonl", "--force")
     for texts in ("a\nb\n", "a\nb\nc\n"):
         Path("t.csv").write_text("text\n" + texts, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command as on macOS, on a disk without hard links, which is simulated (`support/macos/sitecustomize.py`)."""
+"""The command on a simulated macOS, on a disk without hard links (`support/macos/sitecustomize.py`)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ print(done.code, done.err)
 @pytest.mark.slow
 @pytest.mark.parametrize(("error", "how"), [("", "full"), ("ENOTSUP", "plain"), ("EINVAL", "plain")])
 def test_results_are_synced_with_f_fullfsync(faulty: FaultServer, error: str, how: str) -> None:
-    """Results and their folder: by F_FULLFSYNC, or by fsync where the file system lacks that.
+    """Results and their folder are synced with F_FULLFSYNC, or with fsync if the file system does not support it.
 
-    The results get their name all the same, where the file system lacks hard links.
+    The results are published even if the file system has no hard links.
     """
     write("in.jsonl", [request("a")])
     told = on_macos(RUN, OBATCH_TEST_SYNCS="syncs", OBATCH_TEST_FULL_SYNC=error)
@@ -47,7 +47,7 @@ def test_results_are_synced_with_f_fullfsync(faulty: FaultServer, error: str, ho
 
 @pytest.mark.slow
 def test_a_sync_that_fails_is_an_error(faulty: FaultServer) -> None:
-    """A disk that is broken is not taken for one that lacks the call."""
+    """If F_FULLFSYNC fails with an I/O error, the command fails and writes no results."""
     write("in.jsonl", [request("a")])
     told = on_macos(RUN, OBATCH_TEST_SYNCS="syncs", OBATCH_TEST_FULL_SYNC="EIO")
     assert told.startswith("1 ")
@@ -55,8 +55,8 @@ def test_a_sync_that_fails_is_an_error(faulty: FaultServer) -> None:
     assert len(faulty.batches) <= 1
 
 
-def test_the_registry_syncs_as_files_do(tmp_path: Path) -> None:
-    """SQLite's own setting for that is on where it writes."""
+def test_the_registry_uses_fullfsync(tmp_path: Path) -> None:
+    """The registry is written with `PRAGMA fullfsync` on."""
     with closing(Database(tmp_path / "registry.db")) as database, database.writing() as db:
         assert isinstance(db, sqlite3.Connection)
         assert db.execute("PRAGMA fullfsync").fetchone()[0] == 1

@@ -1,4 +1,4 @@
-"""The likeliest mistakes of a newcomer: each error names the thing, and each hint is a remedy that works."""
+"""Common mistakes of new users: each error names the problem, and each hint is a remedy that works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUNS_ON = "fault:steps=" + ",".join(["in_progress"] * 9)
 
 @pytest.fixture(autouse=True)
 def files() -> None:
-    """Two inputs."""
+    """Write the inputs."""
     Path("prompts.txt").write_text("Hello\nWorld\n", encoding="utf-8")
     Path("two.csv").write_text("nr,comment\n1,good\n", encoding="utf-8")
     Path("reviews.csv").write_text("id,text\n1,good\n2,bad\n", encoding="utf-8")
@@ -62,8 +62,8 @@ def files() -> None:
         ("config set provder x", 2, "'provder' is not a setting", "did you mean provider?"),
     ],
 )
-def test_what_newcomers_type(faulty: FaultServer, words: str, code: int, message: str, hint: str) -> None:
-    """Nothing is sent, and the two lines name the thing and the remedy."""
+def test_common_mistakes(faulty: FaultServer, words: str, code: int, message: str, hint: str) -> None:
+    """The error and the hint are the right ones, and no request is sent."""
     typed = shlex.split(words)
     result = inside(*typed, *(("-p", "faulty") if typed[0] in ("run", "submit") else ()))
     result.failed(code, message, hint)
@@ -71,7 +71,7 @@ def test_what_newcomers_type(faulty: FaultServer, words: str, code: int, message
 
 
 def test_a_job_whose_name_is_misspelt(faulty: FaultServer) -> None:
-    """The job with the nearest name is named; a job that still runs has other words that mean its status."""
+    """The hint for an unknown job suggests the nearest name; `ls --status running` finds running jobs."""
     write("in.jsonl", [request("a", RUNS_ON)])
     inside("submit", "in.jsonl", "-p", "faulty", "--name", "nightly").succeeded()
     inside("status", "nightl").failed(6, "no job 'nightl'", "did you mean nightly?")
@@ -81,8 +81,8 @@ def test_a_job_whose_name_is_misspelt(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_retry_of_what_did_not_happen(faulty: FaultServer) -> None:
-    """--where that matches no failed request is named, with what would match."""
+def test_a_retry_that_matches_nothing(faulty: FaultServer) -> None:
+    """If --where matches no failed request, the error says so, and the hint lists what matches."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     inside("retry", "--where", "429").failed(5, "--where 429 matches no failed request", "--where can be missing")
@@ -103,7 +103,7 @@ def test_the_price_that_a_hint_asks_for_can_be_set(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_mistakes_at_a_terminal() -> None:
-    """A narrow terminal gets the same words as a pipe, and no line is broken within one."""
+    """A narrow terminal gets the same text as a pipe, and no word is broken."""
     shown = see("ls", "--status", "runing", columns=60)
     assert shown.code == 2
     assert "\x1b[1;31merror:\x1b[0m --status runing is not known" in shown.out

@@ -1,4 +1,4 @@
-"""What goes over the network, and how: local commands connect to nothing, and a proxy is used as its variables say."""
+"""Network connections: local commands make none, and the proxy variables are respected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from support.proxy import Proxy
 
 ONLINE = {"sample", "recover", "serve", "worker", "providers test", "config edit"}
-"""The commands that always ask somebody or listen, and one that runs a program of the user."""
+"""The commands that always connect or listen, and one that runs a program of the user."""
 
 LOCAL = (
     "--version",
@@ -79,7 +79,7 @@ print("\\n" + json.dumps(codes))
 
 @pytest.mark.slow
 def test_local_commands_connect_to_nothing(faulty: FaultServer) -> None:
-    """Python reports every connection and look-up of a process: commands that need no network make none."""
+    """Commands that need no network open no connection and look up no host."""
     write("in.jsonl", [request("a"), request("b")])
     write("new.jsonl", [request("c")])
     Path("prompts.txt").write_text("hi\n", encoding="utf-8")
@@ -98,7 +98,7 @@ def test_local_commands_connect_to_nothing(faulty: FaultServer) -> None:
 
 @pytest.fixture
 def proxy(faulty: FaultServer, tmp_path: Path) -> Iterator[Proxy]:
-    """Run a proxy, behind which HOST is the provider `acme`."""
+    """Run a proxy that forwards HOST to the fault server, as the provider `acme`."""
     configure("acme", f"https://{HOST}/v1")
     with proxy_to(faulty.port, tmp_path) as running:
         yield running
@@ -107,7 +107,7 @@ def proxy(faulty: FaultServer, tmp_path: Path) -> Iterator[Proxy]:
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_job_goes_through_a_proxy(faulty: FaultServer, proxy: Proxy, variable: str) -> None:
-    """Upload, batch and results pass it; its password goes to it alone; SSL_CERT_FILE is trusted."""
+    """All requests go through the proxy, only the proxy gets its password, and SSL_CERT_FILE is trusted."""
     env = {variable: f"http://me:secret-word@127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(proxy.certificate)}
     write("in.jsonl", [request("a"), request("b")])
     result = invoke("run", "in.jsonl", "-p", "acme", "-o", "out.jsonl", env=env).succeeded()
@@ -123,7 +123,7 @@ def test_a_job_goes_through_a_proxy(faulty: FaultServer, proxy: Proxy, variable:
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
 def test_a_host_without_a_proxy(faulty: FaultServer, proxy: Proxy, variable: str) -> None:
-    """NO_PROXY takes a host out, and a provider on this machine never has a proxy."""
+    """Hosts in NO_PROXY and providers on this machine are reached without the proxy."""
     address = f"http://127.0.0.1:{proxy.port}"
     env = {"HTTPS_PROXY": address, "HTTP_PROXY": address, "ALL_PROXY": address}
     env["SSL_CERT_FILE"] = str(proxy.certificate)

@@ -1,4 +1,4 @@
-"""--notify: whoever is told of the end of a job is told once, safely, and the exit code stays that of the job."""
+"""--notify: each target is notified once, safely, and the exit code does not change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = "name\x1b]0;owned\x07 $(touch owned) `touch owned`; touch owned"
 
 
 def teller(folder: Path, code: int = 0) -> str:
-    """Return a target: a command that appends its variables to `told` and exits with `code`."""
+    """Return a target: a command that appends its variables to the file `told`, and exits with `code`."""
     program = folder / "tell.py"
     program.write_text(
         "import json, os, sys\n"
@@ -35,13 +35,13 @@ def teller(folder: Path, code: int = 0) -> str:
 
 
 def told(folder: Path) -> list[dict[str, Any]]:
-    """Return what the command was told, call by call."""
+    """Return the variables of each call of the command."""
     path = folder / "told"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
-def test_a_command_is_told_in_its_environment(faulty: FaultServer, tmp_path: Path) -> None:
-    """`run` tells the job, its end and its counts; no shell reads hostile text, and the output stays clean."""
+def test_a_command_gets_the_job_in_its_environment(faulty: FaultServer, tmp_path: Path) -> None:
+    """The command gets the job in variables, not through a shell, and its output is not shown."""
     write("in.jsonl", [request("a", "fault:rows=mixed"), request("b", "fault:rows=mixed")])
     words = ["run", "in.jsonl", "-p", "faulty", "-o", "-", "--name", HOSTILE, "--notify", teller(tmp_path)]
     result = inside(*words)
@@ -57,7 +57,7 @@ def test_a_command_is_told_in_its_environment(faulty: FaultServer, tmp_path: Pat
 
 
 def test_rows_that_were_answered_before_are_not_counted(faulty: FaultServer, tmp_path: Path) -> None:
-    """The message and the tokens at the end are of the requests that this job sent."""
+    """The notification and the token counts are only about the requests that this job sent."""
     words = ["run", "p.txt", "-p", "faulty", "-m", "m", "-o", "out.jsonl", "--notify", teller(tmp_path)]
     Path("p.txt").write_text("a\nb\n", encoding="utf-8")
     assert "2 of 2 succeeded; 6 tokens in, 8 out" in inside(*words).succeeded().err
@@ -71,8 +71,8 @@ def test_rows_that_were_answered_before_are_not_counted(faulty: FaultServer, tmp
     assert len(faulty.batches) == 2
 
 
-def test_wait_tells_of_each_job(faulty: FaultServer, tmp_path: Path) -> None:
-    """`wait` on several jobs tells of each as it ends, also of failed ones, and not of one that still runs."""
+def test_wait_reports_each_job(faulty: FaultServer, tmp_path: Path) -> None:
+    """`wait` on several jobs notifies about each job that ends, also if it failed."""
     write("one.jsonl", [request("a", "fault:end=completed")])
     write("two.jsonl", [request("a", "fault:end=failed")])
     write("three.jsonl", [request("a", f"fault:steps={','.join(['in_progress'] * 99)}")])
@@ -86,8 +86,8 @@ def test_wait_tells_of_each_job(faulty: FaultServer, tmp_path: Path) -> None:
     assert len(faulty.batches) == 3
 
 
-def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
-    """A command that fails or is not there changes no exit code and no result."""
+def test_a_notification_that_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
+    """A command that fails or does not exist is a warning, and does not change the exit code."""
     write("in.jsonl", [request("a")])
     words = ["--notify", teller(tmp_path, 3), "--notify", "cmd:/no/such/program"]
     result = inside("run", "in.jsonl", "-p", "faulty", "-o", "-", *words).succeeded()
@@ -110,10 +110,10 @@ def test_what_fails_is_a_warning(faulty: FaultServer, tmp_path: Path) -> None:
         (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),
     ],
 )
-def test_what_cannot_work_is_said_before_anything_is_sent(
+def test_an_invalid_target_is_refused_before_anything_is_sent(
     faulty: FaultServer, target: str, code: int, message: str, hint: str
 ) -> None:
-    """A target that is wrong stops the command at once, without its secret."""
+    """An invalid target is an error, and is not printed with its secret."""
     pytest.importorskip("apprise")
     write("in.jsonl", [request("a")])
     result = invoke("run", "in.jsonl", "-p", "faulty", "-o", "-", "--notify", target).failed(code, message, hint)
@@ -123,7 +123,7 @@ def test_what_cannot_work_is_said_before_anything_is_sent(
 
 @pytest.mark.slow
 def test_apprise_is_an_extra(faulty: FaultServer, tmp_path: Path) -> None:
-    """Without Apprise, a URL is refused with the command that installs it; a job without one does not miss it."""
+    """Without Apprise, a URL is refused, and the hint installs the extra; other targets work."""
     (tmp_path / "apprise.py").write_text("raise ImportError\n", encoding="utf-8")
     env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     write("in.jsonl", [request("a")])
@@ -135,7 +135,7 @@ def test_apprise_is_an_extra(faulty: FaultServer, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer, tmp_path: Path) -> None:
-    """A URL of Apprise, best in a variable, is called once; it is shown nowhere, whether it works or not."""
+    """A URL gets one message, and is never printed or stored, whether it works or not."""
     pytest.importorskip("apprise")
     write("in.jsonl", [request("a")])
     with listener(lambda _: response(200, "{}")) as webhook:
@@ -155,8 +155,8 @@ def test_a_webhook_gets_the_message_and_its_url_stays_secret(faulty: FaultServer
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated")
-def test_a_webhook_that_does_not_end_is_left_alone(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that sends a byte now and then is a warning when its time is over, as a command is that does not end."""
+def test_a_notification_that_hangs_times_out(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook or a command that does not end is a warning after a timeout."""
     pytest.importorskip("apprise")
     monkeypatch.setattr(notify, "PATIENCE", 1.0)
     write("in.jsonl", [request("a", "fault:poll=drip*99")])
@@ -173,8 +173,8 @@ def test_a_webhook_that_does_not_end_is_left_alone(faulty: FaultServer, monkeypa
 
 
 @pytest.mark.slow
-def test_the_bell_rings_in_a_terminal_alone(faulty: FaultServer) -> None:
-    """`bell` is one character on a terminal, and nothing in a pipe."""
+def test_the_bell_rings_only_in_a_terminal(faulty: FaultServer) -> None:
+    """`bell` writes one character to a terminal, and nothing to a pipe."""
     write("in.jsonl", [request("a")])
     words = ["run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--notify", "bell"]
     shown = see(*words, columns=80).succeeded().out
@@ -185,7 +185,7 @@ def test_the_bell_rings_in_a_terminal_alone(faulty: FaultServer) -> None:
 
 
 def test_the_default_is_in_the_configuration(faulty: FaultServer, tmp_path: Path) -> None:
-    """Without the option, the file decides; `none` means nobody."""
+    """Without the option, `notify` of the configuration is used; `--notify none` turns it off."""
     inside("config", "set", "notify", teller(tmp_path)).succeeded()
     write("in.jsonl", [request("a")])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--notify", "none").succeeded()
@@ -195,3 +195,13 @@ def test_the_default_is_in_the_configuration(faulty: FaultServer, tmp_path: Path
     inside("run", "in.jsonl", "-p", "faulty", "--dry-run").succeeded()
     assert len(told(tmp_path)) == 1
     assert faulty.batches
+
+
+def test_a_target_of_the_file_that_is_not_set_is_reported_as_such(faulty: FaultServer) -> None:
+    """The user has not typed it in this command; nothing is sent."""
+    path = Path(os.environ["OBATCH_CONFIG"])
+    path.write_text('notify = ["env:NO_SUCH"]\n' + path.read_text(encoding="utf-8"), encoding="utf-8")
+    write("in.jsonl", [request("a")])
+    told = "notify in the configuration file: env:NO_SUCH: NO_SUCH is not set"
+    inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").failed(2, told, "export NO_SUCH")
+    assert not faulty.requests

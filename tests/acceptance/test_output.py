@@ -1,4 +1,4 @@
-"""What goes to standard output and standard error, in pipes, in terminals, with colour and without."""
+"""What goes to standard output and standard error, in pipes and terminals, with color and without."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from support.servers import LocalServer
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[[0-9;]*m")
-# An OSC that names the window, a C1 control, a turn of the writing direction, and Rich markup.
+# An OSC that sets the window title, a C1 control, a change of the writing direction, and Rich markup.
 HOSTILE = "\x1b]0owned\x07\x9b31m\u202e[red]x[/x]"
 SHOWN = r"\x1b]0owned\x07\x9b31m\u202e[red]x[/x]"
 
 
 def harmless(shown: str) -> None:
-    """Assert that nothing hostile reached a screen as it is."""
+    """Assert that no control character is shown unescaped."""
     for raw in ("\x1b]0", "\x07", "\x9b", "\u202e"):
         assert raw not in shown, shown
 
 
 @pytest.mark.slow
 def test_listings_in_a_pipe_are_lossless(faulty: FaultServer) -> None:
-    """A narrow window cuts nothing from what a pipe gets: whole ids, whole times, one row a job."""
+    """In a pipe nothing is shortened, whatever the width: each job is one row with complete values."""
     write("in.jsonl", [request("a", "echo-with-a-very-long-name-indeed-" * 3)])
     (batch_id,) = invoke("submit", "in.jsonl", "-p", "faulty", "--json").succeeded().json["batch_ids"]
     wide = invoke("ls").succeeded().out
@@ -44,7 +44,7 @@ def test_listings_in_a_pipe_are_lossless(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
-    """--json prints one document whose keys are a contract; an empty listing is []."""
+    """--json prints one document with fixed keys, or [] for an empty list."""
     assert invoke("ls", "--json").succeeded().json == []
     write("in.jsonl", [request("a")])
     record = invoke("submit", "in.jsonl", "-p", "faulty", "--json").succeeded().json
@@ -81,8 +81,8 @@ def test_json_is_one_document_of_known_keys(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
-    """Progress, notes and hints leave standard output to the data, and no bar is drawn into a log."""
+def test_messages_go_to_standard_error(faulty: FaultServer) -> None:
+    """Progress and messages go to standard error, without a progress bar or escape codes in a pipe."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     result = invoke("run", "in.jsonl", "-p", "faulty", "-o", "-").succeeded()
     assert [json.loads(line)["custom_id"] for line in result.out.splitlines()] == ["a"]
@@ -93,8 +93,8 @@ def test_remarks_go_to_standard_error(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_log_tells_each_change_and_that_it_is_alive(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a pipe there is one line for a change, and one a minute while nothing changes."""
+def test_a_log_has_each_change_and_a_heartbeat(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe, each change is logged once, and again at intervals while nothing changes."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress,in_progress,in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert inside("wait").succeeded().err.count("job 1: in progress") == 1
@@ -116,7 +116,7 @@ def test_a_log_tells_each_change_and_that_it_is_alive(faulty: FaultServer, monke
     ],
 )
 def test_colour_in_a_terminal(faulty: FaultServer, env: dict[str, str], coloured: bool) -> None:
-    """NO_COLOR beats FORCE_COLOR, empty values count as unset, and a dumb terminal gets no escape at all."""
+    """NO_COLOR takes precedence over FORCE_COLOR, empty values count as unset, and TERM=dumb gets no escape codes."""
     write("in.jsonl", [request("a", "fault:end=failed")])
     shown = see("run", "in.jsonl", "-p", "faulty", env=env).out
     assert bool(re.search(r"\x1b\[[0-9;]*31m", shown)) is coloured, shown
@@ -130,15 +130,15 @@ def test_colour_in_a_terminal(faulty: FaultServer, env: dict[str, str], coloured
 
 @pytest.mark.slow
 def test_colour_in_a_pipe() -> None:
-    """Standard error in a pipe has colour only if FORCE_COLOR asks for it."""
+    """In a pipe, standard error has color only with FORCE_COLOR."""
     assert "\x1b" not in invoke("status").err
     assert invoke("status", env={"FORCE_COLOR": "1"}).err.startswith("\x1b[1;31merror:\x1b[0m ")
     assert "\x1b" not in invoke("status", env={"FORCE_COLOR": "1", "NO_COLOR": "1"}).err
 
 
 @pytest.mark.slow
-def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
-    """With an ASCII terminal and pipe everything works; what cannot be shown is escaped."""
+def test_a_terminal_encoding_without_a_character_is_not_an_error(faulty: FaultServer) -> None:
+    """Characters that the terminal's encoding does not have are escaped."""
     write("in.jsonl", [request("a", "modèle")])
     env = {"PYTHONIOENCODING": "ascii"}
     invoke("run", "in.jsonl", "-p", "faulty", env=env).succeeded()
@@ -151,8 +151,8 @@ def test_a_poor_encoding_is_no_failure(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_hostile_words_of_a_server_drive_no_terminal(faulty: FaultServer) -> None:
-    """Control characters and markup in names, models, statuses and errors are shown as text."""
+def test_hostile_text_of_a_server_is_escaped(faulty: FaultServer) -> None:
+    """Control characters and markup in names, models and statuses are escaped."""
     write("in.jsonl", [request("a", f"fault:steps={HOSTILE},{HOSTILE},{HOSTILE}")])
     submitted = invoke("submit", "in.jsonl", "-p", "faulty", "--name", HOSTILE)
     results = [submitted, invoke("status", "--offline"), invoke("ls"), invoke("status")]
@@ -165,8 +165,8 @@ def test_hostile_words_of_a_server_drive_no_terminal(faulty: FaultServer) -> Non
 
 
 @pytest.mark.slow
-def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
-    """What a model answers is shown in a table as text, markup and all."""
+def test_hostile_answers_are_escaped(real: LocalServer) -> None:
+    """Control characters and markup in answers and ids are shown as text in a table."""
     assert real.token
     write(
         "in.jsonl",
@@ -178,8 +178,8 @@ def test_hostile_answers_drive_no_terminal(real: LocalServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
-    """A full disk under standard error costs the remarks, never the command."""
+def test_a_message_that_cannot_be_written_is_not_a_failure(faulty: FaultServer) -> None:
+    """If standard error cannot be written, the command still succeeds."""
     write("in.jsonl", [request("a")])
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -190,8 +190,8 @@ def test_a_remark_that_cannot_be_written_is_no_failure(faulty: FaultServer) -> N
 
 
 @pytest.mark.slow
-def test_full_standard_output_is_told(faulty: FaultServer) -> None:
-    """Results that do not fit into standard output are a failure with two lines, and can be had again."""
+def test_a_full_standard_output_is_reported(faulty: FaultServer) -> None:
+    """If standard output is full, the command fails without a traceback, and the results can be downloaded again."""
     write("in.jsonl", [request("a")])
     with Path("/dev/full").open("wb") as full:
         command = [*COMMAND, "run", "in.jsonl", "-p", "faulty", "-o", "-"]

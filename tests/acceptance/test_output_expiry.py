@@ -1,4 +1,4 @@
-"""`--output-expires-after`: each request to create a batch of a job says how long its results are kept."""
+"""`--output-expires-after`: each request that creates a batch says how long its results are kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ WEEK = {"anchor": "created_at", "seconds": 7 * 86400}
 
 
 def asked(server: FaultServer) -> list[object]:
-    """Return what each request to create a batch says about its results."""
+    """Return the `output_expires_after` of each request that created a batch."""
     return [json.loads(each.body).get("output_expires_after") for each in server.creates]
 
 
-def test_every_attempt_asks_for_it(faulty: FaultServer) -> None:
-    """It is sent again after a lost answer and with a retry, also by commands that do not name it."""
+def test_every_create_sends_the_expiry(faulty: FaultServer) -> None:
+    """The time is also sent after a lost answer and in a retry, if those commands do not name it."""
     configure("hasty", faulty.base_url, create_timeout=0.5, create_grace=0.1)
     write("in.jsonl", [request(name, "fault:create=500;rows=mixed") for name in "ab"])
     words = ("submit", "in.jsonl", "-p", "hasty")
@@ -45,8 +45,8 @@ def test_every_attempt_asks_for_it(faulty: FaultServer) -> None:
     assert asked(faulty)[3:] == [None]
 
 
-def test_profiles_and_programs_ask_for_it_too(faulty: FaultServer) -> None:
-    """The profile's time counts for `Batch` and for jobs that name none, and for requests that are sent again."""
+def test_profiles_and_programs_send_the_expiry(faulty: FaultServer) -> None:
+    """The time in the profile is used by `submit`, `Jobs` and `Batch`, unless another one is given."""
     configure("short", faulty.base_url, output_expires_after="2h")
     hours = WEEK | {"seconds": 7200}
     write("in.jsonl", [request("a", "fault:")])
@@ -58,7 +58,7 @@ def test_profiles_and_programs_ask_for_it_too(faulty: FaultServer) -> None:
 
 
 def test_a_time_that_no_provider_accepts_is_refused(faulty: FaultServer) -> None:
-    """Nothing is sent, and the message says what is possible."""
+    """A time outside of the allowed range is an error that gives the range, and nothing is sent."""
     write("in.jsonl", [request("a")])
     words = ("submit", "in.jsonl", "-p", "faulty", "--output-expires-after")
     inside(*words, "5m").failed(2, "files of results cannot be kept for 5m", "from 1h to 30d")
@@ -69,8 +69,8 @@ def test_a_time_that_no_provider_accepts_is_refused(faulty: FaultServer) -> None
 
 
 @pytest.mark.slow
-def test_a_server_keeps_results_that_long(real: LocalServer) -> None:
-    """The local provider's server deletes them then, and shows it."""
+def test_the_local_server_sets_the_expiry_of_results(real: LocalServer) -> None:
+    """The local provider's server gives the output file the requested expiry."""
     write("in.jsonl", [request("kept-for-two-hours")])
     inside("run", "in.jsonl", "-p", "real", "-o", "out.jsonl", "--output-expires-after", "2h").succeeded()
     (part,) = Registry().jobs()[0].parts

@@ -1,4 +1,4 @@
-"""Inputs larger than one batch, and requests sent again: one job, one result in the order of the input."""
+"""Inputs larger than one batch, and retries: one job, and one result in input order."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def test_an_input_is_cut_and_joined(faulty: FaultServer) -> None:
-    """Twenty-five requests on a provider that takes ten a file: three batches, each once, and one ordered result."""
+def test_an_input_is_split_and_its_results_joined(faulty: FaultServer) -> None:
+    """25 requests with 10 per file are three batches, and one result in input order."""
     configure("small", faulty.base_url, max_requests=10)
     write("in.jsonl", [request(f"r{n}", "fault:rows=shuffled") for n in range(25)])
     invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
@@ -33,8 +33,8 @@ def test_an_input_is_cut_and_joined(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 3
 
 
-def test_mixed_models_are_sorted_out(faulty: FaultServer) -> None:
-    """A provider that takes one model a file gets one batch for each, and the answers stand in the input's order."""
+def test_mixed_models_are_sent_in_separate_batches(faulty: FaultServer) -> None:
+    """If a provider takes one model per file, each model gets a batch, and the results are in input order."""
     models = [f"model-{n % 3}" for n in range(10)]
     write("in.jsonl", [request(f"r{n}", model) for n, model in enumerate(models)])
     invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
@@ -43,7 +43,7 @@ def test_mixed_models_are_sorted_out(faulty: FaultServer) -> None:
 
 
 def test_a_changed_part_is_not_sent(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that changes before all its parts are sent is refused, and what was sent is not sent again."""
+    """A job whose parts were all sent is not continued with a changed file: that is a new job."""
     configure("small", faulty.base_url, max_requests=2)
     rows = [request(f"r{n}", "m") for n in range(3)] + [request("r3", "m")]
     write("in.jsonl", rows)
@@ -57,7 +57,7 @@ def test_a_changed_part_is_not_sent(faulty: FaultServer, monkeypatch: pytest.Mon
 
 
 def test_lost_registry_of_many_parts_is_found_again(faulty: FaultServer, home: Path) -> None:
-    """Without its registry a job of three parts is one job of three parts again, and its results are whole."""
+    """After the registry is lost, a job of three parts is recovered with all its results."""
     configure("small", faulty.base_url, max_requests=4)
     write("in.jsonl", [request(f"r{n}", "m") for n in range(10)])
     invoke("run", "in.jsonl", "-p", "small", "-o", "out.jsonl").succeeded()
@@ -69,7 +69,7 @@ def test_lost_registry_of_many_parts_is_found_again(faulty: FaultServer, home: P
 
 
 def test_the_rest_of_a_job_that_was_found_again_is_sent(faulty: FaultServer, home: Path) -> None:
-    """A job whose registry is lost after two of its three parts gets its third, and no part twice."""
+    """A job whose registry is lost after two of three parts sends only the third."""
     configure("small", faulty.base_url, max_requests=4)
     models = ["m", "m", "fault:create=401"]
     configure("broad", faulty.base_url, max_requests=4, one_model=False, parallel=1)
@@ -86,7 +86,7 @@ def test_the_rest_of_a_job_that_was_found_again_is_sent(faulty: FaultServer, hom
 
 
 def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
-    """A request that failed for the moment is sent again and answered; one that is refused for good is left alone."""
+    """A request with a temporary error is sent again; one that was refused for good is not."""
     assert real.token
     prompts = ["one", "two !status=500,6", "three !status=400", "four"]
     write("in.jsonl", [request(f"r{n}", "echo-1", text) for n, text in enumerate(prompts)])
@@ -105,7 +105,7 @@ def test_retry_sends_only_what_has_no_success(real: LocalServer) -> None:
 
 
 def test_run_retries_by_itself(real: LocalServer) -> None:
-    """With --retries a run ends with every request answered, where sending again helps."""
+    """`run --retries` sends failed requests again until they succeed."""
     assert real.token
     write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=503,6")])
     invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl", "--retries", "2").succeeded()
@@ -113,7 +113,7 @@ def test_run_retries_by_itself(real: LocalServer) -> None:
 
 
 def test_expired_requests_are_sent_again(faulty: FaultServer) -> None:
-    """What an expired batch has finished is kept, and only the rest is paid for again."""
+    """The finished requests of an expired batch are kept, and only the others are sent again."""
     write("in.jsonl", [request(f"r{n}", "fault:end=expired;rows=expired") for n in range(6)])
     invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").failed(5, "batch_expired", "obatch retry")
     lines = [json.loads(line) for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -125,7 +125,7 @@ def test_expired_requests_are_sent_again(faulty: FaultServer) -> None:
 
 
 def test_two_retries_at_once_send_once(real: LocalServer) -> None:
-    """Two shells that retry one job at the same time send what has no success once."""
+    """If two shells retry the same job at the same time, its failed requests are sent once."""
     assert real.token
     write("in.jsonl", [request("a", "echo-1", "fine"), request("b", "echo-1", "shaky !status=500,6")])
     invoke("run", "in.jsonl", "-p", "real", "-o", "out.jsonl").failed(5, "1 of 2 answered")

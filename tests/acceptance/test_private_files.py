@@ -1,4 +1,4 @@
-"""What obatch keeps is for its user alone, whatever the umask; what it finds there must be that user's own."""
+"""Files that obatch writes are readable only by their user, and files of other users are not used."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def run(mask: int, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """Return the mode bits of everything in a folder."""
+    """Return the permissions of everything in a folder."""
     return {str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*")}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o177, 0o777])
 def test_what_is_kept_is_private(faulty: FaultServer, home: Path, mask: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders have mode 0700 and files 0600; an output has what the umask leaves, and its owner's rights."""
+    """State folders have mode 0700 and files 0600; an output follows the umask, but its owner can read and write it."""
     assert faulty.port
     state = home / "new" / "deeper" / "state"
     monkeypatch.setenv("OBATCH_STATE_DIR", str(state))
@@ -60,8 +60,8 @@ def test_what_is_kept_is_private(faulty: FaultServer, home: Path, mask: int, mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
-def test_a_folder_that_others_may_change_is_refused(faulty: FaultServer, home: Path, mode: int) -> None:
-    """Neither a listing nor a submit uses it."""
+def test_a_folder_that_others_can_change_is_refused(faulty: FaultServer, home: Path, mode: int) -> None:
+    """`ls` and `submit` refuse a state folder that other users can write to."""
     write("in.jsonl", [request("a", model="m")])
     (home / "state").mkdir()
     (home / "state").chmod(mode)
@@ -74,8 +74,8 @@ def test_a_folder_that_others_may_change_is_refused(faulty: FaultServer, home: P
 
 @pytest.mark.slow
 @needs_root
-def test_a_folder_of_somebody_else_is_refused(faulty: FaultServer, home: Path) -> None:
-    """Nor is one that another user owns, or a link of another user to one of our folders."""
+def test_a_folder_of_another_user_is_refused(faulty: FaultServer, home: Path) -> None:
+    """A state folder, or a link to it, that belongs to another user is refused."""
     write("in.jsonl", [request("a", model="m")])
     (home / "theirs").mkdir(mode=0o700)
     os.chown(home / "theirs", NOBODY, NOBODY)
@@ -94,8 +94,8 @@ def test_a_folder_of_somebody_else_is_refused(faulty: FaultServer, home: Path) -
 
 @pytest.mark.slow
 @needs_root
-def test_a_registry_of_another_owner_is_not_taken_for_damaged(faulty: FaultServer, home: Path) -> None:
-    """A folder that somebody else got is refused, and its registry stays where it is."""
+def test_a_registry_of_another_owner_is_not_treated_as_damaged(faulty: FaultServer, home: Path) -> None:
+    """If the state folder gets another owner, the command refuses it, and leaves the registry where it is."""
     write("in.jsonl", [request("a", model="m")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     os.chown(home / "state", NOBODY, NOBODY)
@@ -107,7 +107,7 @@ def test_a_registry_of_another_owner_is_not_taken_for_damaged(faulty: FaultServe
 
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[list[bytes]]:
-    """Write a server file for a port, hold the lock that a running server holds, and yield what comes to the port."""
+    """Write a server file for a port, hold the lock of a running server, and yield what is sent to the port."""
     door = socket.create_server(("127.0.0.1", 0))
     heard: list[bytes] = []
 
@@ -129,8 +129,8 @@ def served(home: Path) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize("how", ["writable", pytest.param("owner", marks=needs_root), "folder"])
-def test_a_server_of_somebody_else_is_not_asked(home: Path, how: str) -> None:
-    """Prompts would go to the address in a server file, so it must be the user's own."""
+def test_the_server_of_another_user_is_not_used(home: Path, how: str) -> None:
+    """A server file that belongs to another user, or that others can change, is not used."""
     file = home / "state" / "local" / "server.json"
     with served(home) as heard:
         invoke("recover")
@@ -146,8 +146,8 @@ def test_a_server_of_somebody_else_is_not_asked(home: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["writable", pytest.param("owner", marks=needs_root), "pipe"])
-def test_a_configuration_of_somebody_else_is_refused(home: Path, how: str) -> None:
-    """It names commands that are run, and addresses that get keys."""
+def test_a_configuration_of_another_user_is_refused(home: Path, how: str) -> None:
+    """A configuration that belongs to another user, that others can change, or that is a pipe is refused."""
     file = home / "config.toml"
     if how == "owner":
         os.chown(file, NOBODY, NOBODY)
@@ -162,14 +162,14 @@ def test_a_configuration_of_somebody_else_is_refused(home: Path, how: str) -> No
 
 
 def test_dev_null_is_an_empty_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The empty device is an empty file."""
+    """/dev/null is an empty configuration."""
     monkeypatch.setenv("OBATCH_CONFIG", "/dev/null")
     invoke("providers").succeeded()
 
 
 @pytest.mark.slow
 def test_only_our_own_leftovers_are_removed(faulty: FaultServer) -> None:
-    """A part file that a killed process left goes; a user's file of a similar name, a folder and a pipe stay."""
+    """The part file of a killed process is deleted; files with similar names, folders and pipes are not."""
     assert faulty.port
     write("in.jsonl", [request("a", model="m")])
     ours = Path(".out.jsonl.0123abcd.part")
@@ -190,8 +190,8 @@ def test_only_our_own_leftovers_are_removed(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 @needs_root
-def test_leftovers_of_somebody_else_stay(faulty: FaultServer) -> None:
-    """In a folder of several users each cleans up after himself."""
+def test_leftovers_of_another_user_stay(faulty: FaultServer) -> None:
+    """A part file of another user is not deleted."""
     assert faulty.port
     write("in.jsonl", [request("a", model="m")])
     theirs = Path(".out.jsonl.0123abcd.part")
@@ -205,7 +205,7 @@ def test_leftovers_of_somebody_else_stay(faulty: FaultServer) -> None:
     "given", [{"XDG_STATE_HOME": "here"}, {"HOME": "here"}, {"HOME": ""}, {"XDG_STATE_HOME": ""}], ids=str
 )
 def test_no_folder_depends_on_the_working_folder(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the same command in another folder would know nothing of a job that was paid."""
+    """The state folder is an absolute path, whatever HOME and XDG_STATE_HOME say."""
     monkeypatch.delenv("OBATCH_STATE_DIR")
     code = "from openai_batch.files import paths; print(paths.state_dir())"
     command = [sys.executable, "-c", code]
@@ -215,7 +215,7 @@ def test_no_folder_depends_on_the_working_folder(given: dict[str, str], monkeypa
 
 @needs_root
 def test_without_a_home() -> None:
-    """A user without an entry and without HOME, as in many containers, is told what to set."""
+    """Without HOME and without a user entry, as in many containers, the error says that no home folder is known."""
     code = "import os, tempfile, platformdirs.unix; from openai_batch.files import paths; os.setuid(54321); "
     code += "paths.state_dir()"
     env = environment({"HOME": None, "OBATCH_STATE_DIR": None})
@@ -223,8 +223,8 @@ def test_without_a_home() -> None:
     assert "UsageError: no home folder is known for your state files" in done.stderr
 
 
-def test_an_unknown_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path that begins with the home of nobody is no folder."""
+def test_an_unknown_home_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path in the home folder of an unknown user is an error."""
     monkeypatch.setenv("OBATCH_STATE_DIR", "~nobody-of-that-name/x")
     invoke("ls").failed(2, "no home folder is known", "full path")
     assert not list(Path().iterdir())

@@ -1,4 +1,4 @@
-"""What is at the provider: `ls --remote` lists its batches, and `prune --remote` deletes files that are kept here."""
+"""`ls --remote` lists the batches at the provider, and `prune --remote` deletes files there that have a copy here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def deleted(server: FaultServer) -> list[str]:
 
 @pytest.mark.slow
 def test_batches_at_the_provider_are_listed(faulty: FaultServer) -> None:
-    """Each with its job, or none; a pipe gets all, page by page, a terminal the newest ones."""
+    """`ls --remote` prints each batch with its job; a pipe gets all of them, a terminal the newest."""
     run("a")
     faulty.add_strangers(120)
     rows = inside("ls", "--remote", "-p", "faulty").succeeded().rows
@@ -50,8 +50,8 @@ def test_batches_at_the_provider_are_listed(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_one_provider_that_cannot_be_asked_hides_no_other(faulty: FaultServer) -> None:
-    """Without -p it is a warning, with -p an error."""
+def test_a_provider_that_fails_does_not_hide_the_others(faulty: FaultServer) -> None:
+    """Without -p a provider that cannot be reached is a warning, with -p an error."""
     run("a")
     configure("gone", "http://127.0.0.1:9/v1")
     told = inside("ls", "--remote").succeeded()
@@ -62,7 +62,7 @@ def test_one_provider_that_cannot_be_asked_hides_no_other(faulty: FaultServer) -
 
 
 def test_files_are_deleted_at_the_provider(faulty: FaultServer) -> None:
-    """Input, output and errors, once; what is kept here stays, and is all that later commands need."""
+    """Input, output and error files are deleted once, and later commands use the copies here."""
     run("a", "fault:rows=mixed")
     (job,) = Registry().jobs()
     files = [job.parts[0].file_id, job.parts[0].output_file_id, job.parts[0].error_file_id]
@@ -71,7 +71,7 @@ def test_files_are_deleted_at_the_provider(faulty: FaultServer) -> None:
     assert would.rows == [["1", "", "faulty", " ".join(map(str, files))]]
     assert "would delete 3 files of 1 job" in would.err
     assert deleted(faulty) == []
-    assert inside("prune", "--remote", "--json").succeeded().json == []  # it has just ended
+    assert inside("prune", "--remote", "--json").succeeded().json == []  # the job has just ended
     assert inside("prune", "--remote", "1", "--json").succeeded().json[0]["files"] == files
     assert deleted(faulty) == files
     assert faulty.files == {}
@@ -90,7 +90,7 @@ def test_files_are_deleted_at_the_provider(faulty: FaultServer) -> None:
 
 
 def test_uploads_of_refused_batches_are_deleted_too(faulty: FaultServer) -> None:
-    """A batch that failed has no results to keep, and an upload that got no batch is of no use."""
+    """Files of failed batches, and of uploads without a batch, are deleted."""
     run("a", "fault:end=failed")
     write("b.jsonl", [request("b", "fault:create=400")])
     assert inside("submit", "b.jsonl", "-p", "faulty").code == 1
@@ -100,8 +100,8 @@ def test_uploads_of_refused_batches_are_deleted_too(faulty: FaultServer) -> None
     assert faulty.files == {}
 
 
-def test_what_is_not_kept_here_is_not_deleted(faulty: FaultServer) -> None:
-    """A job that runs or was not collected, copies that are gone, and a batch of another program stay as they are."""
+def test_results_without_a_copy_here_are_not_deleted(faulty: FaultServer) -> None:
+    """Files of running jobs, of results without a copy, and of other programs are not deleted."""
     write("a.jsonl", [request("a")])
     inside("submit", "a.jsonl", "-p", "faulty").succeeded()
     inside("prune", "--remote", "1").failed(1, "job 1 is still")
@@ -122,24 +122,24 @@ def test_what_is_not_kept_here_is_not_deleted(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_deletion_that_was_interrupted_goes_on(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row comes before the request: until all are deleted, `prune` keeps the copies, and the next try goes on."""
+def test_an_interrupted_deletion_continues(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a deletion is interrupted, `prune` keeps the copies, and the next `prune --remote` deletes the files."""
     run("a")
     (job,) = Registry().jobs()
     faulty.files.pop(str(job.parts[0].file_id))  # as if it had been deleted before the kill
     monkeypatch.setenv("TEST_KEY", "sk-other")
-    faulty.deafen()
+    faulty.stop_listening()
     assert inside("prune", "--remote", "1").code == 1
     inside("prune", "--older-than", "0s").succeeded()
     assert job_folder.kept_results(Registry().jobs()[0]) == []
     assert list((job_folder.folder_of(job) / job_folder.RESULTS).iterdir())
-    faulty.hear()
+    faulty.listen_again()
     assert len(inside("prune", "--remote", "1").succeeded().rows[0][3].split()) == 2
     assert faulty.files == {}
 
 
-def test_a_provider_that_deletes_nothing_is_told(faulty: FaultServer) -> None:
-    """A 404 for a file that is still there is no proof that it is gone."""
+def test_a_provider_that_deletes_nothing_is_reported(faulty: FaultServer) -> None:
+    """If the provider answers 404 for a file that still exists, the command fails."""
     run("a", "fault:shape=nodelete")
     inside("prune", "--remote", "1").failed(1, "does not delete files")
     assert len(faulty.files) == 2

@@ -1,4 +1,4 @@
-"""`obatch report`, and what `run`, `download` and `wait` say at the end of a job."""
+"""`obatch report`, and the summary that `run`, `download` and `wait` print at the end of a job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = "<b>Grüße</b> & \x1b[31mred\x1b[0m"
 
 
 def answer(request: dict[str, Any]) -> Any:
-    """Answer eleven requests: six good ones, and one or two of every other kind."""
+    """Answer eleven requests: six successes, and one or two of each other outcome."""
     number = int(request["custom_id"].removeprefix("line-"))
     others = {2: Refusal(), 4: Cut("half"), 6: Failure(429, "slow down, req_6"), 8: Failure(429, "slow down, req_8")}
     return None if number == 10 else others.get(number, f"{TEXT} {number}")
@@ -31,7 +31,7 @@ def answer(request: dict[str, Any]) -> Any:
 
 @pytest.fixture
 def ended() -> Iterator[None]:
-    """Run a table of eleven rows at a provider of every outcome."""
+    """Run a table of eleven rows with every outcome."""
     Path("t.csv").write_text("text\n" + "".join(f"prompt {n}\n" for n in range(1, 12)), encoding="utf-8")
     with fake_provider(answer):
         done = invoke("run", "t.csv", "-o", "out.csv")
@@ -41,7 +41,7 @@ def ended() -> Iterator[None]:
 
 @pytest.mark.usefixtures("ended")
 def test_a_pipe_gets_labels_and_texts() -> None:
-    """Outcomes, causes with samples, tokens and times, each on a line; control characters are escaped."""
+    """In a pipe, `report` prints one labelled line per value, with control characters escaped."""
     told = invoke("report", "1").succeeded()
     fields = told.fields
     assert fields["requests"] == "11"
@@ -56,7 +56,7 @@ def test_a_pipe_gets_labels_and_texts() -> None:
 
 @pytest.mark.usefixtures("ended")
 def test_a_terminal_of_80_columns() -> None:
-    """No line is wider, and nothing is lost."""
+    """In a terminal no line is wider than 80 columns, and times are readable."""
     shown = plain(see("report", "1", columns=80).succeeded().out)
     assert max(map(len, shown.splitlines())) <= 80
     assert "6 succeeded, 1 cut, 1 refused, 2 failed, 1 missing" in shown
@@ -67,7 +67,7 @@ def test_a_terminal_of_80_columns() -> None:
 
 @pytest.mark.slow
 def test_a_terminal_gets_only_times_that_are_known(faulty: FaultServer) -> None:
-    """A provider that names no end of its batches: no line says that it is unknown; a pipe has each line."""
+    """In a terminal, unknown times are left out; in a pipe they are `unknown`."""
     write("in.jsonl", [request("a")])
     faulty.also = {"created_at": None, "completed_at": None}
     invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").succeeded()
@@ -78,8 +78,8 @@ def test_a_terminal_gets_only_times_that_are_known(faulty: FaultServer) -> None:
 
 
 @pytest.mark.usefixtures("ended")
-def test_json_has_the_same_as_numbers() -> None:
-    """One document: counts by outcome, causes with their samples, distributions, parts."""
+def test_json_has_the_numbers_of_the_report() -> None:
+    """`report --json` prints outcomes, causes with samples, distributions and parts."""
     told = invoke("report", "--json").succeeded().json
     assert told["outcomes"] == {"success": 6, "cut": 1, "refused": 1, "error": 2, "missing": 1}
     assert told["causes"][0] == {
@@ -98,7 +98,7 @@ def test_json_has_the_same_as_numbers() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("ended")
 def test_the_page_is_written_once() -> None:
-    """`--html` writes a file with prompts and answers, says where, and replaces nothing without --force."""
+    """`report --html` writes a page with prompts and answers, and replaces a file only with --force."""
     told = invoke("report", "1", "--html", "r.html").succeeded()
     assert told.out == ""
     assert "the report of job 1 is in r.html" in told.err
@@ -117,8 +117,8 @@ def test_the_page_is_written_once() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ended")
-def test_programs_get_the_same() -> None:
-    """`Job.report` is what the command shows, and writes the same page."""
+def test_the_report_in_python() -> None:
+    """`Job.report` has the same values and writes the same page as the command."""
     invoke("report", "1", "--html", "command.html").succeeded()
     with Jobs() as jobs:
         report = jobs.get(1).report()
@@ -131,7 +131,7 @@ def test_programs_get_the_same() -> None:
 
 @pytest.mark.slow
 def test_a_running_job_has_no_report(faulty: FaultServer) -> None:
-    """It is refused with the command to wait for it."""
+    """`report` on a running job is an error, and the hint is `obatch wait`."""
     assert faulty.base_url
     Path("p.txt").write_text("hi\n", encoding="utf-8")
     model = "fault:steps=" + ",".join(["in_progress"] * 50)
@@ -144,7 +144,7 @@ def test_a_running_job_has_no_report(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_batch_file_shows_its_prompts() -> None:
-    """The prompts of ready requests are read from the file, as long as it is there unchanged."""
+    """The prompts of a batch file are read from the file, if it still exists."""
     lines = [
         {"custom_id": f"line-{n}", "method": "POST", "url": "/v1/chat/completions"}
         | {"body": {"model": "m", "messages": [{"role": "user", "content": f"prompt {n}"}]}}
@@ -160,7 +160,7 @@ def test_a_batch_file_shows_its_prompts() -> None:
 
 @pytest.mark.usefixtures("ended")
 def test_the_end_of_a_run_names_causes_tokens_and_the_next_command() -> None:
-    """Every cause with a sample, also of refused and cut answers; tokens from the results if no batch reports them."""
+    """The summary has every cause with a sample, the tokens and the next command."""
     told = invoke("download", "1", "-o", "again.csv", "--json")
     assert told.code == 5
     assert "8 tokens in, 8 out" in told.err
@@ -179,7 +179,7 @@ def test_the_end_of_a_run_names_causes_tokens_and_the_next_command() -> None:
 
 @pytest.mark.slow
 def test_refused_answers_are_explained_at_a_good_end(faulty: FaultServer) -> None:
-    """A run with exit code 0 names the causes of its refused and cut answers, too."""
+    """A run that exits with code 0 still prints the causes of refused and cut answers."""
     assert faulty.base_url
     Path("p.txt").write_text("a\nb\nc\n", encoding="utf-8")
     told = invoke("run", "p.txt", "-p", "faulty", "-m", "fault:rows=declined,cut", "-o", "o.jsonl").succeeded()
@@ -191,7 +191,7 @@ def test_refused_answers_are_explained_at_a_good_end(faulty: FaultServer) -> Non
 
 @pytest.mark.slow
 def test_wait_points_to_results_that_are_there() -> None:
-    """After the results were collected, the next step is to look at them or to retry, not to download."""
+    """If the results were already downloaded, `wait` suggests `results` or `retry`, not `download`."""
     Path("p.txt").write_text("a\n", encoding="utf-8")
     Path("q.txt").write_text("a\nb\n", encoding="utf-8")
     with fake_provider(lambda request: None if request["custom_id"] == "line-2" else "yes"):

@@ -1,4 +1,4 @@
-"""The page of `obatch report --html` in a real browser: light and dark, search, and answers that attack it."""
+"""The page of `obatch report --html` in a real browser: light and dark, search, and hostile answers."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def hostile_report() -> Report:
 
 
 def seen(tmp_path: Path, see: Callable[[Page], Awaitable[Any]], *, dark: bool = False) -> Any:
-    """Return what `see` returns of the page of the hostile report."""
+    """Open the page of the hostile report, and return the result of `see`."""
     return look(hostile_report().to_html(tmp_path / "report.html"), tmp_path / "profile", see, dark=dark)
 
 
 def test_nothing_in_an_answer_runs_or_loads(tmp_path: Path) -> None:
-    """Scripts, event handlers, styles and refreshes in answers are shown as text; nothing is fetched."""
+    """HTML and scripts in answers are shown as text, and are not run."""
 
     async def see(page: Page) -> Any:
         await asyncio.sleep(0.5)
@@ -83,7 +83,7 @@ def test_nothing_in_an_answer_runs_or_loads(tmp_path: Path) -> None:
 
 
 def test_answers_are_searched_and_filtered(tmp_path: Path) -> None:
-    """The field and the list narrow the answers down, and say how many are left."""
+    """The search field and the list filter the answers, and the number of matches is shown."""
 
     async def see(page: Page) -> Any:
         found = []
@@ -105,7 +105,7 @@ def test_answers_are_searched_and_filtered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_charts_are_drawn_in_the_colours_of_the_system(tmp_path: Path, *, dark: bool) -> None:
-    """Each chart has marks on it, and the page follows light and dark, also when that changes."""
+    """Each chart is drawn, and the page follows light and dark mode, also when it changes."""
 
     async def see(page: Page) -> Any:
         marked = await page.value(

@@ -1,4 +1,4 @@
-"""What is made of a row: every endpoint, templates, parameters, schemas and ids."""
+"""How a row becomes a request: endpoints, templates, parameters, schemas and ids."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def table() -> None:
     ],
 )
 def test_each_endpoint_has_its_body(endpoint: str | None, recipe: Any, url: str, body: Any) -> None:
-    """The columns go where the endpoint wants them, with the model and the parameters."""
+    """The body of a request has the form of its endpoint, with the model and the parameters."""
     first, _ = requests("t.csv", endpoint=endpoint, params={"user": "u"}, **recipe)
     assert first["url"] == url
     assert first["body"] == {"model": "echo-1", "user": "u", **body}
 
 
 def test_documents_may_be_a_list() -> None:
-    """A column `documents` is ranked whole: a list, the JSON text of one, or one text."""
+    """The column `documents` may be a list, its JSON text, or one text."""
     Path("d.jsonl").write_text(
         '{"documents":["a","b"]}\n{"documents":"[\\"c\\"]"}\n{"documents":"d"}\n', encoding="utf-8"
     )
@@ -63,7 +63,7 @@ def test_documents_may_be_a_list() -> None:
 
 @pytest.mark.slow
 def test_templates_of_every_kind() -> None:
-    """Filters, conditions, odd column names, files and the whole row work; a plain text is no template."""
+    """Filters, conditions, unusual column names, files and the whole row work in templates."""
     Path("o.jsonl").write_text('{"text":"é","my col":"b","n":null,"l":[1,{"k":"<v>"}],"t":true}\n', encoding="utf-8")
     expected = {
         "{{text}}": "é",
@@ -90,7 +90,7 @@ def test_templates_of_every_kind() -> None:
 
 
 def test_the_prompt_column_is_found_or_asked_for() -> None:
-    """It is `prompt`, else `text`, else the only column; else the columns are listed."""
+    """The prompt is the column `prompt`, `text`, or the only one; otherwise the error lists the columns."""
     for header, cells in (("a,prompt,text", "x,yes,y"), ("a,text", "x,yes"), ("only", "yes")):
         Path("c.csv").write_text(f"{header}\n{cells}\n", encoding="utf-8")
         assert prompts(requests("c.csv")) == ["yes"]
@@ -102,7 +102,7 @@ def test_the_prompt_column_is_found_or_asked_for() -> None:
 
 @pytest.mark.slow
 def test_parameters_have_types() -> None:
-    """--param takes JSON, text, and JSON from a file; it cannot replace what rows are for."""
+    """--param takes JSON, text and JSON from a file; it cannot replace parameters that rows set."""
     Path("stop.json").write_text('["a", "b"]', encoding="utf-8")
     words = ("prepare", "t.csv", "-m", "m", "--limit", "1", "--param")
     out = invoke(
@@ -121,8 +121,8 @@ def test_parameters_have_types() -> None:
 
 
 @pytest.mark.slow
-def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
-    """Structured output is response_format for chat and text.format for responses, strict and named by its file."""
+def test_a_schema_has_the_form_of_the_endpoint() -> None:
+    """A schema is `response_format` for chat and `text.format` for responses, strict, and named after its file."""
     Path("my label.json").write_text(json.dumps(STRICT), encoding="utf-8")
     words = ("prepare", "t.csv", "-m", "m", "--limit", "1", "--schema", "my label.json")
     form = {"name": "my_label", "schema": STRICT, "strict": True}
@@ -148,15 +148,15 @@ def test_a_schema_goes_where_the_endpoint_wants_it() -> None:
     ],
 )
 def test_a_schema_that_strict_mode_refuses(change: Any, told: str) -> None:
-    """What OpenAI's strict mode would refuse is told with its place before anything is made."""
+    """A schema that OpenAI's strict mode does not allow is an error that names the place in it."""
     Path("s.json").write_text(json.dumps(STRICT | change), encoding="utf-8")
     invoke("prepare", "t.csv", "-m", "m", "--schema", "s.json").failed(
         3, f"s.json: {told}", "guide to structured outputs"
     )
 
 
-def test_a_schema_that_strict_mode_needs_in_another_form() -> None:
-    """What pydantic writes becomes strict: optional fields are required, and defaults are left out."""
+def test_a_schema_of_pydantic_is_made_strict() -> None:
+    """A schema as pydantic writes it is made strict: all fields are required, and defaults are removed."""
     loose = {
         "$defs": {
             "Why": {"type": "object", "properties": {"text": {"type": "string", "default": "none"}}},
@@ -192,15 +192,15 @@ def test_a_schema_that_strict_mode_needs_in_another_form() -> None:
     }
     assert made["required"] == ["why", "label", "all", "node"]
     assert made["additionalProperties"] is False
-    inner = made["$defs"]["Node"]["properties"]["next"]  # the place of a reference that has words beside it
+    inner = made["$defs"]["Node"]["properties"]["next"]  # a reference with other keys beside it
     assert inner == {**closed, "properties": {"next": {"$ref": "#/$defs/Node"}}, "required": ["next"]} | {
         "description": "the next one"
     }
 
 
 @pytest.mark.slow
-def test_options_that_do_not_fit() -> None:
-    """Options that exclude each other, endpoints without rows and missing parts exit with 2."""
+def test_options_that_exclude_each_other() -> None:
+    """Options that exclude each other, or are missing for an endpoint, exit with code 2."""
     words = ("prepare", "t.csv", "-m", "m")
     invoke(*words, "--endpoint", "score").failed(2, "need --score", "--score")
     invoke(*words, "--endpoint", "rerank").failed(2, "need --rerank", "--rerank")
@@ -216,7 +216,7 @@ def test_options_that_do_not_fit() -> None:
 
 
 def test_ids_come_from_their_column() -> None:
-    """Ids are texts or whole numbers, each once over all files; what is none is told by its place."""
+    """Ids are texts or integers, and unique over all files; invalid ids are reported with file and line."""
     Path("i.jsonl").write_text('{"id":7,"text":"x"}\n{"id":"b","text":"x"}\n', encoding="utf-8")
     assert [item["custom_id"] for item in requests("i.jsonl", id_column="id")] == ["7", "b"]
     assert [item["custom_id"] for item in requests("i.jsonl", prefix='p"')] == ['p"-1', 'p"-2']

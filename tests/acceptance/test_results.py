@@ -1,4 +1,4 @@
-"""`obatch results`, and the forms that `run` and `download` write: joined with the input, in its order, whole."""
+"""`obatch results`, and the formats that `run` and `download` write: joined with the input, in its order, complete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TABLE = 'id,text,outcome,n\nb,"=1+1, then\nmore",old,-5\na,Grüße 🦜,older,+1
 
 
 def run(*words: str, rows: str = "", **good: Any) -> None:
-    """Run a table of four rows at the provider that fails as planned; see how it ends."""
+    """Run a table of four rows at the provider that fails as planned, and check the exit code."""
     Path("t.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(4)), encoding="utf-8")
     result = invoke("run", "t.csv", "--id", "id", "-p", "faulty", "-m", f"fault:rows={rows}", *words)
     assert result.code == good.get("code", 0), result
@@ -35,7 +35,7 @@ def run(*words: str, rows: str = "", **good: Any) -> None:
 
 @pytest.mark.slow
 def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer) -> None:
-    """`run -o NAME.csv` keeps the table's columns and order, and makes cells inert; --no-inert leaves them alone."""
+    """`run -o NAME.csv` keeps columns and order, and escapes formulas unless --no-inert is given."""
     assert real.token
     Path("t.csv").write_text(TABLE, encoding="utf-8")
     words = ("run", "t.csv", "--id", "id", "-p", "real", "-m", "echo-1", "-o", "out.csv")
@@ -53,7 +53,7 @@ def test_a_table_becomes_a_csv_with_answers_beside_its_columns(real: LocalServer
 
 @pytest.mark.slow
 def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
-    """The same command again finds its own file; other options need --force; nothing is sent twice."""
+    """The same command keeps its own output; another existing file needs --force."""
     run("-o", "out.csv")
     run("-o", "out.csv")
     assert len(faulty.creates) == 1
@@ -67,7 +67,7 @@ def test_the_same_export_again_is_the_same_file(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_later_download_writes_the_same_table(faulty: FaultServer) -> None:
-    """`run` tells where the results go, in which form and with which columns; what `download` is told itself wins."""
+    """`download` uses the output, format and columns of `run`, unless it is given others."""
     words = ("t.txt", "--as", "csv", "--fields", "--no-inert")
     run("-o", *words, rows="objects")
     table = Path("t.txt").read_bytes()
@@ -82,14 +82,14 @@ def test_a_later_download_writes_the_same_table(faulty: FaultServer) -> None:
     assert "label" not in json.loads(invoke("results", "--no-fields").succeeded().out.splitlines()[0])
     invoke("download", "-o", "raw.jsonl").succeeded()
     assert '"response"' in Path("raw.jsonl").read_text()
-    invoke("download").succeeded()  # to the same file as before
+    invoke("download").succeeded()  # again to the file of the last download
     assert '"response"' in Path("raw.jsonl").read_text()
     assert faulty.batches
 
 
 @pytest.mark.slow
-def test_what_run_was_told_outlasts_an_interruption(faulty: FaultServer) -> None:
-    """A run that ended before its job has its output written by a plain `download`."""
+def test_options_of_run_are_kept_after_an_interruption(faulty: FaultServer) -> None:
+    """After a `run` that timed out, `download` writes its output with the same options."""
     Path("t.csv").write_text("id,text\n1,hi\n", encoding="utf-8")
     model = "fault:rows=objects;steps=in_progress,in_progress"
     words = ("run", "t.csv", "-p", "faulty", "-m", model, "-o", "out.csv", "--fields", "--timeout", "0.1")
@@ -102,7 +102,7 @@ def test_what_run_was_told_outlasts_an_interruption(faulty: FaultServer) -> None
 
 @pytest.mark.slow
 def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
-    """Each request has its row in its place, with its columns, whether it has an answer, an error or nothing."""
+    """Each request is a row in input order, with an answer, an error, or neither."""
     assert faulty.base_url
     run("-o", "out.csv", "--missing", "rest.jsonl", rows="mixed,absent,shuffled", code=5)
     assert ids("rest.jsonl") == ["r1", "r2", "r3"]
@@ -119,7 +119,7 @@ def test_errors_and_missing_rows_are_rows(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultServer) -> None:
-    """A batch that failed as a whole still gives a row a request, and every request is written out to be sent again."""
+    """If the whole batch failed, the table has a `missing` row for each request, and --missing has all of them."""
     assert faulty.base_url
     Path("p.txt").write_text("one\ntwo\n", encoding="utf-8")
     words = ("run", "p.txt", "-p", "faulty", "-m", "fault:end=failed", "--missing", "rest.jsonl")
@@ -131,7 +131,7 @@ def test_a_job_without_a_single_result_is_a_table_of_missing_rows(faulty: FaultS
 
 @pytest.mark.parametrize("way", [invoke, see])
 def test_force_replaces_the_file_of_failed_requests_too(faulty: FaultServer, way: Callable[..., Result]) -> None:
-    """Also if the results go to a pipe or to a terminal."""
+    """--force replaces the file of --missing, also if the results go to standard output."""
     assert faulty.base_url
     Path("p.txt").write_text("one\n", encoding="utf-8")
     Path("rest.jsonl").write_text("another\n", encoding="utf-8")
@@ -141,7 +141,7 @@ def test_force_replaces_the_file_of_failed_requests_too(faulty: FaultServer, way
 
 
 def test_parquet_without_its_extra_is_refused_before_anything_is_sent(faulty: FaultServer) -> None:
-    """Where DuckDB is not installed, that is said at once, with what to type."""
+    """Without DuckDB, a Parquet output is refused, and the hint installs the extra."""
     write("in.jsonl", [request("a")])
     Path("without").mkdir()
     Path("without/duckdb.py").write_text("raise ImportError\n", encoding="utf-8")
@@ -154,7 +154,7 @@ def test_parquet_without_its_extra_is_refused_before_anything_is_sent(faulty: Fa
 
 @pytest.mark.slow
 def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
-    """`obatch results` writes JSON rows into a pipe, and shows a person what was asked and answered."""
+    """`results` writes JSON rows to a pipe, and prompts and answers to a terminal."""
     assert real.token
     Path("p.txt").write_text("first\nsecond\n", encoding="utf-8")
     invoke("run", "p.txt", "-p", "real", "-m", "echo-1").succeeded()
@@ -172,7 +172,7 @@ def test_a_pipe_gets_rows_and_a_terminal_a_preview(real: LocalServer) -> None:
 
 @pytest.mark.slow
 def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
-    """Missing results are no further rows of the preview: the summary names them."""
+    """The preview does not count missing results as further rows; the summary names them."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent") for n in range(4)])
     assert invoke("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl").code == 5
     shown = plain(see("results").out)
@@ -182,8 +182,8 @@ def test_a_preview_counts_only_what_it_could_show(faulty: FaultServer) -> None:
     assert faulty.batches
 
 
-def test_a_file_of_another_form_is_not_taken_for_the_results(faulty: FaultServer) -> None:
-    """Rows are not taken for the provider's lines: these are written and counted. A file that was cut is left alone."""
+def test_an_output_in_another_format_is_written_again(faulty: FaultServer) -> None:
+    """An output in another format is written again; an output that was cut is replaced only with --force."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=cut,absent") for n in range(6)])
     words = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     told = "3 of 6 answered: 2 succeeded, 1 cut, 3 missing (r3, r4, r5)"
@@ -203,7 +203,7 @@ def test_a_file_of_another_form_is_not_taken_for_the_results(faulty: FaultServer
 
 @pytest.mark.slow
 def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
-    """A job made of a batch file, or elsewhere, gives rows with what is known of its results."""
+    """The results of a batch file, or of an adopted batch, are rows without input columns."""
     write("in.jsonl", [request("a"), request("b")])
     invoke("run", "in.jsonl", "-p", "faulty").succeeded()
     rows = read_json(invoke("results").succeeded().out)
@@ -217,7 +217,7 @@ def test_ready_requests_have_rows_without_columns(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_parts_of_several_models_keep_the_order_of_the_table(faulty: FaultServer) -> None:
-    """Where a job has several batches, each row still stands beside its own columns."""
+    """If a job has several batches, each answer is still in the row of its input."""
     Path("../home/config.toml").write_text(
         f'[providers.small]\nbase_url = "{faulty.base_url}"\napi_key_env = "TEST_KEY"\nmax_requests = 3\n',
         encoding="utf-8",
@@ -233,7 +233,7 @@ def test_parts_of_several_models_keep_the_order_of_the_table(faulty: FaultServer
 @pytest.mark.slow
 @needs_duckdb
 def test_parquet_has_types(real: LocalServer) -> None:
-    """Vectors are lists of numbers, columns keep their kinds, absent values are null, and any text survives."""
+    """Parquet columns have types: vectors are lists of numbers, and absent values are null."""
     import duckdb
 
     assert real.token
@@ -275,7 +275,7 @@ def test_parquet_has_types(real: LocalServer) -> None:
 
 @pytest.mark.slow
 def test_json_lines_stay_the_providers_own(faulty: FaultServer) -> None:
-    """A name that says nothing else, and --as raw or jsonl, give result lines; --as rows gives flat ones."""
+    """By default, and with --as raw or jsonl, results are the provider's lines; --as rows writes flat rows."""
     assert faulty.base_url
     run("-o", "out.jsonl")
     assert "response" in read_json(Path("out.jsonl").read_text(encoding="utf-8"))[0]
@@ -287,8 +287,8 @@ def test_json_lines_stay_the_providers_own(faulty: FaultServer) -> None:
     assert json.loads(Path("rows.jsonl").read_text(encoding="utf-8").splitlines()[3])["text"] == "text 3"
 
 
-def test_options_that_do_not_fit_are_refused_before_anything_is_sent(faulty: FaultServer) -> None:
-    """An unknown form, and --fields with the provider's own lines, are usage errors."""
+def test_output_options_are_checked_before_anything_is_sent(faulty: FaultServer) -> None:
+    """An unknown format, and --fields without rows, are usage errors."""
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty", "--as", "xml").failed(2, "--as xml is not known", "parquet")
     invoke("run", "in.jsonl", "-p", "faulty", "--fields").failed(2, "--fields needs rows", "--as rows")
@@ -297,7 +297,7 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_sent(faulty: Fau
 
 @pytest.mark.slow
 def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
-    """The same requests made of another table are the same job, joined with what that table has."""
+    """If another table gives the same requests, the results are joined with its columns."""
     Path("t.csv").write_text("text,k\nhi,1\n", encoding="utf-8")
     words = ("run", "t.csv", "-p", "faulty", "-m", "m")
     invoke(*words, "-o", "one.csv").succeeded()
@@ -309,7 +309,7 @@ def test_the_columns_are_those_of_the_latest_table(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
-    """They are counted by outcome, and nothing is sent again for them unasked; --strict makes them exit with 5."""
+    """Refused and cut answers count as answered and are not retried; with --strict the exit code is 5."""
     Path("t.csv").write_text("id,text\n" + "".join(f"r{n},text {n}\n" for n in range(4)), encoding="utf-8")
     words = (
         "run",
@@ -349,7 +349,7 @@ def test_refused_and_cut_answers_are_answers(faulty: FaultServer) -> None:
 
 
 def test_a_table_that_is_downloaded_again(faulty: FaultServer) -> None:
-    """The second time it is said that the job was downloaded before; a file that was changed is not taken for it."""
+    """A second download to the same file says that the job was downloaded before; one to another file does not."""
     write("in.jsonl", [request("a")])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv").succeeded()
     before = Path("out.csv").read_bytes()
@@ -362,7 +362,7 @@ def test_a_table_that_is_downloaded_again(faulty: FaultServer) -> None:
 
 
 def test_a_table_with_new_answers_was_not_downloaded_before(faulty: FaultServer) -> None:
-    """After a retry the results are others, so nothing is said of the earlier download."""
+    """After a retry, `download` does not say that the results were downloaded before."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent;late=-99") for n in range(4)])
     assert inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv").code == 5
     inside("retry", "1").succeeded()

@@ -1,4 +1,4 @@
-"""Memory stays flat, however many results there are and however wide they are."""
+"""The memory of an export does not grow with the number of results."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-# KiB; the interpreter and the imports are in it.
+# KiB, including the interpreter and the imports.
 LIMIT = 60_000
-# VmHWM starts anew with the program; what getrusage tells would include the process that started it.
+# VmHWM starts at 0 in a new program; getrusage would include the process that started it.
 PEAK = """
 import re, sys
 from pathlib import Path
@@ -35,8 +35,8 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("form", ["csv", "rows"])
-def test_an_export_takes_no_more_memory_when_it_grows(form: str) -> None:
-    """Sixty megabytes of results, joined with their rows, pass in less memory than they take up."""
+def test_memory_of_an_export_does_not_grow(form: str) -> None:
+    """An export of 60 MB of results, joined with their rows, needs less memory than that."""
     done = subprocess.run([sys.executable, "-c", PEAK, form], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Path("out").stat().st_size > 60_000_000

@@ -1,4 +1,4 @@
-"""`rm` and `prune`: space is freed, nothing that was not collected is lost, and nothing is paid twice afterwards."""
+"""`rm` and `prune` free space, keep results that were not collected, and cause no second payment."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def folders() -> list[Path]:
     return list((Path(environment()["OBATCH_STATE_DIR"]) / "jobs").iterdir())
 
 
-def test_nothing_to_remove_is_said_in_a_pipe_too() -> None:
-    """Standard output stays empty, and the message is one line; -q and --json stay what they are."""
+def test_nothing_to_remove_is_reported_in_a_pipe_too() -> None:
+    """If there is nothing to remove, `prune` prints one line to standard error; with -q it prints nothing."""
     assert inside("prune").succeeded() == Result(0, "", "nothing to remove\n")
     assert inside("prune", "-q").succeeded() == Result(0, "", "")
     assert inside("prune", "--json").succeeded().json == []
@@ -31,7 +31,7 @@ def test_nothing_to_remove_is_said_in_a_pipe_too() -> None:
 
 @pytest.mark.slow
 def test_a_removed_job_is_not_paid_again(faulty: FaultServer) -> None:
-    """A collected job is removed with its files, a dry run removes nothing, and the same input finds its batch."""
+    """After `rm`, the same command finds the batch of the removed job, and sends nothing."""
     write("in.jsonl", [request("a"), request("b")])
     invoke(*RUN).succeeded()
     would = invoke("rm", "1", "--dry-run", "--json").succeeded().json
@@ -49,7 +49,7 @@ def test_a_removed_job_is_not_paid_again(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_what_was_not_collected_is_kept(faulty: FaultServer) -> None:
-    """A job that runs, is uncertain or has results to collect is refused; one that was never sent is not."""
+    """`rm` refuses jobs that run or have results to collect, but removes a job that was never sent."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     invoke("rm", "1", "--force").failed(1, "is still running")
@@ -65,7 +65,7 @@ def test_what_was_not_collected_is_kept(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_the_index_of_a_large_file_is_pruned_with_it(faulty: FaultServer) -> None:
-    """A later command reads the index that the first one has stored, and writes the same file."""
+    """A later command uses the stored index of a result file, and `prune` deletes it."""
     write("in.jsonl", [request(f"r{n}") for n in range(4000)])
     invoke(*RUN).succeeded()
     (kept,) = folders()[0].glob("results/*.index")
@@ -81,7 +81,7 @@ def test_the_index_of_a_large_file_is_pruned_with_it(faulty: FaultServer) -> Non
 
 @pytest.mark.slow
 def test_results_are_read_without_the_provider_until_they_are_pruned(faulty: FaultServer) -> None:
-    """What was downloaded once is not downloaded again; after `prune` it is."""
+    """Downloaded results are not downloaded again, until `prune` deletes them."""
     write("in.jsonl", [request(f"r{n}") for n in range(20)])
     invoke(*RUN).succeeded()
     seen = len(faulty.requests)
@@ -101,7 +101,7 @@ def test_results_are_read_without_the_provider_until_they_are_pruned(faulty: Fau
 
 @pytest.mark.slow
 def test_results_with_a_line_that_cannot_be_read_are_kept_too(faulty: FaultServer) -> None:
-    """Such a file is downloaded once more, and its first copy is used if the provider has lost it. Then it is kept."""
+    """A file with an invalid line is downloaded once more; if the provider has lost it, the copy is used."""
     for name, lost in (("a", True), ("b", False)):
         write(f"{name}.jsonl", [request(f"{name}{n}", "fault:rows=garbled") for n in range(2)])
         invoke("run", f"{name}.jsonl", "-p", "faulty", "-o", f"{name}.csv").succeeded()
@@ -118,7 +118,7 @@ def test_results_with_a_line_that_cannot_be_read_are_kept_too(faulty: FaultServe
 
 @pytest.mark.slow
 def test_the_providers_files_are_written_from_the_kept_ones(faulty: FaultServer) -> None:
-    """`download --raw` needs no provider if the results were collected."""
+    """`download --raw` sends no request if the results were collected."""
     write("in.jsonl", [request("a", "fault:rows=crlf,blank")])
     invoke(*RUN).succeeded()
     seen = len(faulty.requests)
@@ -130,7 +130,7 @@ def test_the_providers_files_are_written_from_the_kept_ones(faulty: FaultServer)
 
 @pytest.mark.slow
 def test_answers_that_other_jobs_use_are_kept(faulty: FaultServer) -> None:
-    """Neither command deletes answers that a later job has no copy of."""
+    """`rm` and `prune` do not delete answers that a later job uses."""
     lines = [request("a"), request("b"), request("c")]
     write("in.jsonl", lines[:2])
     invoke(*RUN).succeeded()

@@ -1,4 +1,4 @@
-"""`obatch run`: from prompts or requests to a file of answers, and never paid twice."""
+"""`obatch run`: from prompts or requests to a file of answers, paid once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABSENT = "fault:rows=absent"
 
 
 def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
-    """Prompts from a file end as one result line a prompt, in their order, beside the prompts."""
+    """The results of a prompt file have one line per prompt, in input order."""
     assert real.token
     Path("prompts.txt").write_text("!sleep=0.3 first\n\nsecond\nthird\n", encoding="utf-8")
     result = invoke("run", "prompts.txt", "-p", "real", "-m", "echo-1").succeeded()
@@ -38,7 +38,7 @@ def test_prompts_become_answers_in_input_order(real: LocalServer) -> None:
 
 @pytest.mark.slow
 def test_the_local_provider_starts_its_server_on_demand() -> None:
-    """With an upstream in the configuration, `-p local` needs no server that runs already; `serve --stop` ends it."""
+    """`-p local` starts the server if none is running, and `serve --stop` ends it."""
     with echo_upstream() as echo:
         Path("../home/config.toml").write_text(f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8")
         try:
@@ -76,7 +76,7 @@ def test_an_upstream_with_a_wrong_port() -> None:
 
 @pytest.mark.slow
 def test_standard_input_to_standard_output(faulty: FaultServer) -> None:
-    """Requests from a pipe are answered into the pipe, with nothing but results in it."""
+    """Requests from standard input are answered on standard output, which has only results."""
     lines = "".join(json.dumps(request(f"r{n}", "fault:rows=shuffled")) + "\n" for n in range(3))
     result = invoke("run", "-", "-p", "faulty", stdin=lines).succeeded()
     assert [json.loads(line)["custom_id"] for line in result.out.splitlines()] == ["r0", "r1", "r2"]
@@ -85,7 +85,7 @@ def test_standard_input_to_standard_output(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> None:
-    """The same command goes on with the same job; --again alone starts, and pays, another one."""
+    """The same command continues the same job; only --again starts another one."""
     write("in.jsonl", [request("a")])
     words = ("run", "in.jsonl", "-p", "faulty")
     invoke(*words).succeeded()
@@ -103,7 +103,7 @@ def test_the_same_command_again_makes_no_second_batch(faulty: FaultServer) -> No
 
 @pytest.mark.slow
 def test_changed_input_is_another_job(faulty: FaultServer) -> None:
-    """A changed input file is a job of its own, and its results do not replace those of the old one."""
+    """A changed input file is a new job, and replaces the results of the old one only with --force."""
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty").succeeded()
     write("in.jsonl", [request("b", text="Something else")])
@@ -116,7 +116,7 @@ def test_changed_input_is_another_job(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServer) -> None:
-    """A file that is there, a folder, a device and a place that takes no files are refused, and nothing is sent."""
+    """An output that exists, is a folder or a device, or cannot be written is refused, and nothing is sent."""
     write("in.jsonl", [request("a")])
     Path("taken").write_text("mine", encoding="utf-8")
     words = ("run", "in.jsonl", "-p", "faulty")
@@ -130,7 +130,7 @@ def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServe
 
 
 def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer) -> None:
-    """Refused requests are in the results, are named on standard error, and are written out ready to submit."""
+    """Failed requests give exit code 5, are in the results, and --missing writes them to a file to submit."""
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
     result = invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl")
     result.failed(5, "2 of 4 answered: 2 succeeded, 2 failed", "without a change, they would fail again")
@@ -143,18 +143,18 @@ def test_failed_rows_exit_with_5_and_can_be_submitted_again(faulty: FaultServer)
 
 @pytest.mark.slow
 def test_missing_rows_exit_with_5_and_are_named(faulty: FaultServer) -> None:
-    """Requests that the provider leaves out of both files are missing, by name, and never a success."""
+    """Requests without a result are reported as missing, with their ids."""
     write("in.jsonl", [request(f"r{n}", ABSENT) for n in range(4)])
     invoke("run", "in.jsonl", "-p", "faulty").failed(5, "2 missing (r2, r3)", "in.results.jsonl")
     assert ids("in.results.jsonl") == ["r0", "r1"]
-    # The results are there; what is missing is still to be had.
+    # The results exist already; --missing can still be written.
     invoke("run", "in.jsonl", "-p", "faulty", "--missing", "rest.jsonl").failed(5, "2 of 4")
     assert ids("rest.jsonl") == ["r2", "r3"]
     assert len(faulty.batches) == 1
 
 
-def test_a_batch_that_failed_whole_says_why(faulty: FaultServer) -> None:
-    """A batch that the provider refuses after it was created exits with 5 and the provider's reason, and no file."""
+def test_a_failed_batch_shows_the_reason_of_the_provider(faulty: FaultServer) -> None:
+    """A batch that fails as a whole exits with code 5 and the provider's reason, and writes no results."""
     write("in.jsonl", [request("a", "fault:end=failed")])
     result = invoke("run", "in.jsonl", "-p", "faulty")
     result.failed(5, "line 2: This line is no JSON. (invalid_json_line)", "--again")
@@ -163,7 +163,7 @@ def test_a_batch_that_failed_whole_says_why(faulty: FaultServer) -> None:
 
 
 def test_expired_batches_keep_what_was_paid(faulty: FaultServer) -> None:
-    """An expired batch's partial output is written, and the exit code tells that it is partial."""
+    """The partial results of an expired batch are written, and the exit code is 5."""
     write("in.jsonl", [request(f"r{n}", "fault:end=expired;rows=expired") for n in range(4)])
     invoke("run", "in.jsonl", "-p", "faulty").failed(5, "job 1 expired: 2 of 4 answered")
     assert ids("in.results.jsonl") == ["r0", "r1", "r2", "r3"]
@@ -171,7 +171,7 @@ def test_expired_batches_keep_what_was_paid(faulty: FaultServer) -> None:
 
 
 def test_dry_run_sends_and_writes_nothing(faulty: FaultServer) -> None:
-    """--dry-run says what would be sent, and leaves no request, no job and no file."""
+    """`run --dry-run` sends no request, and creates no job and no file."""
     write("in.jsonl", [request("a")])
     result = invoke("run", "in.jsonl", "-p", "faulty", "-n").succeeded()
     assert "would upload" in result.err
@@ -183,7 +183,7 @@ def test_dry_run_sends_and_writes_nothing(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_json_is_one_document_about_the_results(faulty: FaultServer) -> None:
-    """--json prints the job and its results as one document, also when not every request has a success."""
+    """`run --json` prints one document about the job and its results, also if requests failed."""
     write("in.jsonl", [request(f"r{n}", MIXED) for n in range(4)])
     result = invoke("run", "in.jsonl", "-p", "faulty", "--json")
     assert result.code == 5
@@ -192,8 +192,8 @@ def test_json_is_one_document_about_the_results(faulty: FaultServer) -> None:
     assert result.json["batch_ids"] == list(faulty.batches)
 
 
-def test_the_example_runs_and_a_terminal_sees_a_table() -> None:
-    """--example shows a newcomer a table of reviews and answers."""
+def test_the_example_prints_a_table_in_a_terminal() -> None:
+    """`run --example` prints a table of reviews and answers."""
     with fake_provider(lambda _: '{"sentiment": "positive"}'):
         shown = plain(see("run", "--example", "-m", "any").succeeded().out)
     assert "review-12" in shown
@@ -204,8 +204,8 @@ def test_the_example_runs_and_a_terminal_sees_a_table() -> None:
 
 
 @pytest.mark.slow
-def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
-    """No file, options for prompts with ready requests, folders and missing files are told in two lines each."""
+def test_run_refuses_bad_arguments(faulty: FaultServer) -> None:
+    """Missing files, folders, empty inputs and options that do not apply are errors, and nothing is sent."""
     write("in.jsonl", [request("a")])
     invoke("run").failed(2, "name a file", "--example")
     invoke("run", "in.jsonl", "--system", "x", "-p", "faulty").failed(2, "is a batch file", "--system")
@@ -217,7 +217,7 @@ def test_run_refuses_what_makes_no_sense(faulty: FaultServer) -> None:
 
 
 def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
-    """Without its key a job exits with 4, names the variable, sends nothing and is no job."""
+    """Without a key `run` exits with code 4, names the variable, and creates no job."""
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "faulty", env={"TEST_KEY": None}).failed(
         4, "TEST_KEY is not set", "export TEST_KEY="
@@ -227,18 +227,18 @@ def test_a_missing_key_leaves_nothing_behind(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_provider_that_is_not_there(faulty: FaultServer) -> None:
-    """A refused connection is two lines and exit 1, and the same command goes on once the provider is back."""
-    faulty.deafen()
+def test_a_provider_that_refuses_connections(faulty: FaultServer) -> None:
+    """A refused connection exits with code 1, and the same command works once the provider is back."""
+    faulty.stop_listening()
     write("in.jsonl", [request("a")])
     invoke("submit", "in.jsonl", "-p", "faulty").failed(1, "faulty cannot be reached", "base URL")
-    faulty.hear()
+    faulty.listen_again()
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     assert len(faulty.batches) == 1
 
 
-def test_a_moved_provider_gets_no_key_of_another(faulty: FaultServer) -> None:
-    """A profile that would send OpenAI's key elsewhere is refused before a request."""
+def test_a_profile_does_not_send_openais_key_elsewhere(faulty: FaultServer) -> None:
+    """A profile that would send OpenAI's key to another host is refused, and nothing is sent."""
     configure("thief", faulty.base_url, api_key_env="OPENAI_API_KEY")
     write("in.jsonl", [request("a")])
     result = invoke("run", "in.jsonl", "-p", "thief", env={"OPENAI_API_KEY": "sk-of-openai"})

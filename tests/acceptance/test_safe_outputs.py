@@ -1,4 +1,4 @@
-"""An output is never an input, never misread by its name, and no model is chosen in silence."""
+"""An output never replaces an input, its name decides its format, and no model is chosen silently."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TABLE = "text,n\nhello,1\nworld,2\n"
 
 
 def same_file(way: str) -> str:
-    """Write a table and return another name of it: the same one, a link, or a path with a detour."""
+    """Write a table and return another path of it: the same name, a link, or a path with `..`."""
     Path("in.csv").write_text(TABLE, encoding="utf-8")
     if way == "hard link":
         os.link("in.csv", "other.csv")
@@ -32,7 +32,7 @@ def same_file(way: str) -> str:
 
 @pytest.mark.parametrize("way", ["name", "detour", "hard link", "symlink"])
 def test_an_input_is_never_replaced(faulty: FaultServer, way: str) -> None:
-    """`run`, `download` and `results` never write to their input, whatever it is called, with --force too."""
+    """`run`, `download` and `results` never replace their input, even with --force or through a link."""
     other = same_file(way)
     run = ["run", "in.csv", "-p", "faulty", "-m", "echo-1"]
     inside(*run, "-o", other, "--force").failed(2, "is an input file, which is never replaced", "another name")
@@ -45,7 +45,7 @@ def test_an_input_is_never_replaced(faulty: FaultServer, way: str) -> None:
 
 
 def test_every_kind_of_input_is_kept(faulty: FaultServer) -> None:
-    """Standard input, files of a query, templates, schemas and batch files are inputs, too."""
+    """Standard input, templates and batch files are inputs too, and are not replaced."""
     Path("p.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     Path("t.jsonl").write_text("Say {{ text }}", encoding="utf-8")
     ready = write("in.jsonl", [request("a")])
@@ -68,7 +68,7 @@ def test_every_kind_of_input_is_kept(faulty: FaultServer) -> None:
 
 @pytest.mark.parametrize("name", ["out.xlsx", "out.json", "out.tsv", "out.TSV", "out.jsonl.gz", "ftp://host/out.csv"])
 def test_a_name_of_another_form_is_refused(faulty: FaultServer, name: str) -> None:
-    """A form that is not written, and a URL, are refused before anything is sent; --as FORM allows any name."""
+    """A file name of an unsupported format and a URL are refused; --as FORM allows any file name."""
     write("in.jsonl", [request("a")])
     Path("p.txt").write_text("hi\n", encoding="utf-8")
     url = "://" in name
@@ -89,8 +89,8 @@ def test_a_name_of_another_form_is_refused(faulty: FaultServer, name: str) -> No
         inside("download", "-o", name, "--as", "raw").succeeded()
 
 
-def test_python_honours_the_ending(faulty: FaultServer) -> None:
-    """`Job.download` writes a table to a name that ends in .csv, as the command does."""
+def test_python_uses_the_file_extension(faulty: FaultServer) -> None:
+    """`Job.download` writes CSV to a name that ends in .csv."""
     write("in.jsonl", [request("a")])
     with Jobs() as jobs:
         path = jobs.submit("in.jsonl", provider="faulty").wait().download("out.csv")
@@ -99,8 +99,8 @@ def test_python_honours_the_ending(faulty: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("words", ["run p.txt", "run p.txt -e", "run p.txt --endpoint moderations", "prepare p.txt"])
-def test_no_model_is_chosen_in_silence(faulty: FaultServer, words: str) -> None:
-    """A profile that names no model has no default: the command asks for one, and nothing is sent."""
+def test_no_model_is_chosen_silently(faulty: FaultServer, words: str) -> None:
+    """If the profile has no default model, the command asks for -m, and nothing is sent."""
     Path("p.txt").write_text("hi\n", encoding="utf-8")
     inside(*words.split(), "-p", "faulty").failed(2, "which model?", "-m")
     assert "which model?" in inside("run", "--example", "-p", "dashscope").failed(2, "which model?", "-m").err
@@ -109,8 +109,8 @@ def test_no_model_is_chosen_in_silence(faulty: FaultServer, words: str) -> None:
     assert not faulty.requests
 
 
-def test_what_is_sent_is_said_first(faulty: FaultServer) -> None:
-    """One line names the rows, the column and the model before anything is sent; -q does not."""
+def test_what_is_sent_is_shown_first(faulty: FaultServer) -> None:
+    """The first line names the rows, the column and the model; -q hides it."""
     Path("t.csv").write_text(TABLE, encoding="utf-8")
     Path("p.txt").write_text("hi\n", encoding="utf-8")
     run = ["-p", "faulty", "-m", "echo-1", "--again", "--force"]

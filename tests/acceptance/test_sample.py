@@ -1,4 +1,4 @@
-"""`obatch sample`: a few rows at once and at the full price, beside their prompts, and what the whole would cost."""
+"""`obatch sample`: answers a few rows at once, at the full price, and estimates the cost of the whole input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ input = 1.0
 output = 4.0
 """
 FULL = 2 * (1000 * 1.0 + 100 * 4.0) / 1_000_000
-"""What one answer costs outside of a batch, in USD."""
+"""The cost of an answer outside of a batch, in USD."""
 
 
 def answer(request: dict[str, Any]) -> Any:
@@ -45,7 +45,7 @@ def provider() -> Iterator[FakeProvider]:
 
 
 def test_a_few_rows_at_the_full_price(provider: FakeProvider) -> None:
-    """Only these are sent, in no batch and no job; the whole is guessed by their tokens, at the price of a batch."""
+    """`sample` sends a few requests without a batch or a job, and estimates the cost of the whole batch."""
     write("in.jsonl", [request(f"r{n}", "priced", f"text {n}", max_tokens=500) for n in range(50)])
     result = inside("sample", "in.jsonl", "-n", "2").succeeded()
     assert result.rows == [["r0", "text 0", "about text 0"], ["r1", "text 1", "about text 1"]]
@@ -65,7 +65,7 @@ def test_a_few_rows_at_the_full_price(provider: FakeProvider) -> None:
 
 @pytest.mark.usefixtures("provider")
 def test_a_table_is_sampled_like_it_is_run() -> None:
-    """The options are those of `run`; --limit is what the whole is."""
+    """`sample` takes the options of `run`; --limit applies to the whole input."""
     Path("in.csv").write_text("text\n" + "".join(f"row {n}\n" for n in range(9)), encoding="utf-8")
     words = ("sample", "in.csv", "-m", "priced", "--prompt", "Say {{ text }}", "--limit", "8", "-n", "1", "--json")
     told = inside(*words).succeeded().json
@@ -89,7 +89,7 @@ def test_the_sample_in_windows() -> None:
 
 @pytest.mark.usefixtures("provider")
 def test_a_row_that_fails_is_shown_with_its_cause() -> None:
-    """The others have their answers; the exit code is 5, and a failed request has no price."""
+    """A failed request is shown with its error and has no cost, and the exit code is 5."""
     write("in.jsonl", [request("r0", "priced", "fail"), request("r1", "priced", "go")])
     result = inside("sample", "in.jsonl").failed(5, "1 of 2 requests failed", "fix what the answers say")
     assert "not_allowed" in result.rows[0][2]
@@ -98,7 +98,7 @@ def test_a_row_that_fails_is_shown_with_its_cause() -> None:
 
 
 def test_a_request_is_sent_once(provider: FakeProvider) -> None:
-    """What may have been paid is not sent again by the SDK: not after an error of the server, nor a lost answer."""
+    """A request that fails with a server error is not sent again by the SDK."""
     write("in.jsonl", [request("r0", "priced"), request("r1", "priced")])
     provider.fail("POST /chat/completions", 500)
     result = inside("sample", "in.jsonl").failed(5, "1 of 2 requests failed")
@@ -107,7 +107,7 @@ def test_a_request_is_sent_once(provider: FakeProvider) -> None:
 
 
 def test_a_sample_of_an_unreachable_provider(provider: FakeProvider) -> None:
-    """A provider that cannot be reached, or refuses the key, is an error and no answer."""
+    """If the provider cannot be reached or refuses the key, `sample` fails."""
     write("in.jsonl", [request("r0", "priced")])
     provider.fail("POST /chat/completions", 401)
     inside("sample", "in.jsonl").failed(4, "said 401")
@@ -119,7 +119,7 @@ def test_a_sample_of_an_unreachable_provider(provider: FakeProvider) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("real")
 def test_the_local_provider_answers_a_sample() -> None:
-    """It passes single requests on to what runs them."""
+    """The local provider answers a sample."""
     write("in.jsonl", [request("r0", text="hello")])
     result = inside("sample", "in.jsonl", "-p", "real").succeeded()
     assert result.rows[0][:2] == ["r0", "hello"]

@@ -1,6 +1,6 @@
 """What people see: the important screens at 60, 80 and 120 columns, as text files in `screens/`.
 
-OBATCH_TEST_WRITE_SCREENS=1 writes the files anew; look at them before you commit them.
+OBATCH_TEST_WRITE_SCREENS=1 writes the files again; look at them before you commit them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compare(name: str, columns: int, shown: str) -> None:
 
 
 def started(name: str, model: str, *words: str) -> None:
-    """Run a job of 20 requests to its end, or submit one that runs on."""
+    """Run a job of 20 requests to its end, or submit one that keeps running."""
     write(f"{name}.jsonl", [request(f"r{n}", model) for n in range(20)])
     if model.startswith(RUNS_ON):
         inside("submit", f"{name}.jsonl", *words)
@@ -55,7 +55,7 @@ def started(name: str, model: str, *words: str) -> None:
 
 @pytest.fixture
 def jobs(faulty: FaultServer) -> None:
-    """Four jobs: good, with missing answers, running, and in several parts; they began two hours ago."""
+    """Make four jobs that began two hours ago: successful, with missing answers, running, and in several parts."""
     configure("small", faulty.base_url, max_requests=10)
     started("reviews", "gpt-4o-mini", "-p", "faulty")
     started("tickets", "fault:rows=absent", "-p", "faulty", "--name", "nightly")
@@ -79,14 +79,14 @@ def jobs(faulty: FaultServer) -> None:
 
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_the_help_of_run(columns: int) -> None:
-    """The long help, as a terminal shows it."""
+    """The help of `run` in a terminal."""
     compare("run-help", columns, see("run", "-h", columns=columns).succeeded().out)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("jobs")
 def test_lists_and_states() -> None:
-    """`ls` has one line for each job at every width, and `status` its times, its parts and the next command."""
+    """`ls` has one line per job at every width; `status` has times, parts and the next command."""
     for columns in WIDTHS:
         listed = see("ls", columns=columns).succeeded().out
         assert len(plain(listed).splitlines()) == 5
@@ -104,7 +104,7 @@ def _without_time(message: re.Match[str], columns: int) -> str:
 
 @pytest.mark.slow
 def test_the_end_of_a_run(faulty: FaultServer) -> None:
-    """The end says what was answered, what failed and why, and the next command."""
+    """The end of a run says what was answered, what failed and why, and the next command."""
     assert faulty.base_url
     for columns in WIDTHS:
         write("good.jsonl", [request(f"r{n}", "gpt-4o-mini") for n in range(20)])
@@ -123,7 +123,7 @@ def test_the_end_of_a_run(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 def test_a_terminal_shows_twenty_jobs_and_a_pipe_all(faulty: FaultServer) -> None:
-    """A terminal says how many there are; --all, --last and the filters decide; a pipe gets every job."""
+    """`ls` shows 20 jobs in a terminal, unless options say otherwise, and all in a pipe."""
     assert faulty.base_url
     for number in range(22):
         write("in.jsonl", [request("a", f"model-{number}")])
@@ -146,7 +146,7 @@ def test_a_terminal_shows_twenty_jobs_and_a_pipe_all(faulty: FaultServer) -> Non
 
 @pytest.mark.slow
 def test_watching_the_list(faulty: FaultServer) -> None:
-    """`ls --watch` asks the providers, and ends when every job that it shows has ended."""
+    """`ls --watch` updates the list, and ends when every listed job has ended."""
     write("in.jsonl", [request("a", "fault:steps=in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     shown = see("ls", "--watch", columns=80).succeeded().out
@@ -156,8 +156,8 @@ def test_watching_the_list(faulty: FaultServer) -> None:
 
 
 @pytest.mark.slow
-def test_watching_the_list_goes_on_past_a_provider_that_hangs(faulty: FaultServer) -> None:
-    """A look at all jobs ends in its time, and the list is shown again with what the others have told."""
+def test_watching_the_list_skips_a_provider_that_hangs(faulty: FaultServer) -> None:
+    """`ls --watch` keeps updating the list while a provider does not answer."""
     for name, plan in (("one", RUNS_ON), ("two", "fault:poll=drip*99")):
         write(f"{name}.jsonl", [request("a", plan)])
         inside("submit", f"{name}.jsonl", "-p", "faulty").succeeded()
@@ -174,7 +174,7 @@ def test_watching_the_list_goes_on_past_a_provider_that_hangs(faulty: FaultServe
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", WIDTHS)
 def test_waiting_for_several_jobs(faulty: FaultServer, columns: int) -> None:
-    """One display has every job, its bar, its time and its deadline, which is called that."""
+    """`wait` on several jobs shows one progress bar with a time for each of them."""
     assert faulty.base_url
     for name, steps in (("one", 2), ("two", 4)):
         write(f"{name}.jsonl", [request("a", f"fault:steps={','.join(['in_progress'] * steps)}")])
@@ -197,7 +197,7 @@ def note(event, args):
         os.write(2, b"<slow>")
 sys.addaudithook(note)
 """
-"""A program that tells when a command begins what takes long: an import, or a connection."""
+"""A program that writes a mark when a command starts a slow import or opens a connection."""
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ sys.addaudithook(note)
     ],
 )
 def test_something_is_shown_at_once(faulty: FaultServer, words: str) -> None:
-    """A terminal shows what a command is doing before its slow imports, and before a provider is asked."""
+    """A terminal shows progress before slow imports and before the first connection."""
     write("p.txt", ["hi"])
     write("new.jsonl", [request("n")])
     for plan in (RUNS_ON.replace("," + ",".join(["in_progress"] * 37), ""), "fault:end=completed"):
@@ -226,7 +226,7 @@ def test_something_is_shown_at_once(faulty: FaultServer, words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [20, 40, 200])
 def test_no_screen_is_wider_than_its_window(faulty: FaultServer, columns: int) -> None:
-    """A narrow window and a wide one: no line of the display or the list is broken by the terminal."""
+    """No line of `wait` or `ls` is wider than the window."""
     write("in.jsonl", [request("a", "fault:steps=in_progress,in_progress")])
     inside("submit", "in.jsonl", "-p", "faulty", "--name", "nightly-reviews").succeeded()
     waited, listed = see("wait", "1", columns=columns).succeeded().out, see("ls", columns=columns).succeeded().out
@@ -239,7 +239,7 @@ def test_no_screen_is_wider_than_its_window(faulty: FaultServer, columns: int) -
 
 @pytest.mark.slow
 def test_the_usual_time_is_from_earlier_jobs(faulty: FaultServer) -> None:
-    """After three jobs with the same model, the display says how long such jobs took here."""
+    """After three jobs with the same model, `wait` shows how long such jobs usually take."""
     assert faulty.base_url
     model = "fault:steps=in_progress,in_progress"
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Signals: a command that is told to stop does so at once, says what goes on, and the job goes on."""
+"""Signals: a command stops at once, says what continues, and the job keeps running."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
-    """Send a signal, and return what the process had said at its end."""
+    """Send a signal, and return what the process wrote to standard error."""
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
     assert out == ""
@@ -46,8 +46,8 @@ def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_waiting_ends_and_the_job_goes_on(faulty: FaultServer, number: signal.Signals, code: int) -> None:
-    """A signal during `wait` gives 128 plus its number, two lines, and a job that was not cancelled."""
+def test_waiting_ends_and_the_job_continues(faulty: FaultServer, number: signal.Signals, code: int) -> None:
+    """A signal during `wait` exits with 128 plus its number, and the job is not cancelled."""
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     process = start("wait")
@@ -64,8 +64,8 @@ ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELEC
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("duckdb", marks=needs_duckdb)])
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_query_without_an_end_is_interrupted(kind: str, number: signal.Signals, code: int) -> None:
-    """That of a view in a database, and one over files."""
+def test_an_endless_query_is_interrupted(kind: str, number: signal.Signals, code: int) -> None:
+    """A signal interrupts a query that does not end, of a view in a database or over files."""
     words = ["--sql", "SELECT count(*) AS text FROM range(100000000000) a, range(1000000)"]
     if kind == "sqlite":
         with closing(sqlite3.connect("t.db")) as base:
@@ -79,8 +79,8 @@ def test_a_query_without_an_end_is_interrupted(kind: str, number: signal.Signals
     assert not Path("out.jsonl").exists()
 
 
-def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:
-    """A command that sleeps before its next attempt ends well before that sleep would."""
+def test_a_pause_between_polls_is_interrupted(faulty: FaultServer) -> None:
+    """A signal ends a command that sleeps before its next request."""
     write("in.jsonl", [request("a", "fault:poll=429:600*9")])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     process = start("wait", "1")
@@ -94,7 +94,7 @@ def test_a_pause_between_looks_is_cut_short(faulty: FaultServer) -> None:
 
 @pytest.mark.parametrize("stage", ["upload", "create"])
 def test_an_interrupted_submit_is_continued(faulty: FaultServer, stage: str) -> None:
-    """Ctrl-C while the provider does not answer an upload or a create: the same command ends with one batch."""
+    """After Ctrl-C during an upload or a create, the same command continues, and there is one batch."""
     write("in.jsonl", [request("a", f"fault:{stage}=made.hang")])
     process = start("submit", "in.jsonl", "-p", "faulty")
     sent = {"upload": lambda: faulty.uploads, "create": lambda: faulty.creates}[stage]
@@ -109,7 +109,7 @@ def test_an_interrupted_submit_is_continued(faulty: FaultServer, stage: str) -> 
 
 
 def test_interrupted_before_anything_was_done() -> None:
-    """Ctrl-C while prompts are awaited is exit 130 and no traceback."""
+    """Ctrl-C while the command reads prompts exits with code 130."""
     terminal = Terminal("prepare", "-m", "gpt-4o-mini")
     terminal.child.expect("Ctrl-D ends them")
     terminal.child.sendintr()
@@ -117,7 +117,7 @@ def test_interrupted_before_anything_was_done() -> None:
 
 
 def test_control_c_at_a_terminal(faulty: FaultServer) -> None:
-    """In a terminal the bars go away, and the last lines tell how to come back."""
+    """After Ctrl-C in a terminal, the cursor is restored, and the hint says how to continue."""
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("wait")
@@ -135,11 +135,11 @@ import time
 from openai_batch.jobs.workflow import Workflow
 Workflow.close = lambda _: (print("closing", flush=True), time.sleep(PATIENCE))
 """
-"""A program that makes the end of every command slow."""
+"""A program that makes every command end slowly."""
 
 
 def test_a_second_control_c_ends_at_once(faulty: FaultServer) -> None:
-    """Who does not want to wait for the end of an interrupted command presses Ctrl-C again."""
+    """A second Ctrl-C ends a command that is still cleaning up."""
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("wait", first=f"PATIENCE = {PATIENCE}\n{SLOW_END}")
@@ -154,7 +154,7 @@ def test_a_second_control_c_ends_at_once(faulty: FaultServer) -> None:
 
 
 def test_cancel_can_be_declined(faulty: FaultServer) -> None:
-    """At a terminal `cancel` asks, and no means that nothing is sent."""
+    """In a terminal `cancel` asks for confirmation, and sends nothing if the answer is no."""
     write("in.jsonl", [request("a", RUNS_ON)])
     invoke("submit", "in.jsonl", "-p", "faulty").succeeded()
     terminal = Terminal("cancel")
@@ -165,7 +165,7 @@ def test_cancel_can_be_declined(faulty: FaultServer) -> None:
 
 
 def test_output_cut_short_is_silent(faulty: FaultServer) -> None:
-    """A reader that has had enough, such as `head -1`, ends a command without a word on standard error."""
+    """If the reader closes the pipe, such as `head -1`, the command ends without an error message."""
     write("in.jsonl", [request(f"r{n}", text="x" * 500) for n in range(2000)])
     invoke("run", "in.jsonl", "-p", "faulty", "-q").succeeded()
     for words in ("download -o - -q --force", "ls", "--help", "providers", "__complete providers ''"):

@@ -1,4 +1,4 @@
-"""What is said about a job is true: dry runs, states, counts and times, on every command alike."""
+"""What the commands say about a job is correct and consistent: dry runs, statuses, counts and times."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(model: str, *words: str, n: int = 3) -> list[str]:
 
 
 def states(number: str = "1") -> set[tuple[str, int, int, int]]:
-    """Return what every view says of a job: its status, and its total, completed and failed requests."""
+    """Return the status and the counts (total, completed, failed) of a job in every view."""
     (listed,) = [job for job in inside("ls", "--json").json if str(job["id"]) == number]
     shown = [listed, *(inside(command, number, "--json", *more).json for command, more in VIEWS)]
     status = listed["status"]
@@ -45,7 +45,7 @@ VIEWS: tuple[tuple[str, tuple[str, ...]], ...] = (("status", ()), ("status", ("-
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("command", ["run", "submit"])
 def test_a_dry_run_says_what_the_command_does(faulty: FaultServer, command: str, again: bool) -> None:
-    """Not sent, sent before, and --again: the dry run names the batches and bytes that the same command then sends."""
+    """The dry run shows the batches and bytes that the same command then sends, with --again too."""
     model = "fault:upload=401"
     write("in.jsonl", [request("a", model)])
     words = run(model) if command == "run" else ["submit", "in.jsonl", "-p", "faulty"]
@@ -64,7 +64,7 @@ def test_a_dry_run_says_what_the_command_does(faulty: FaultServer, command: str,
 
 
 def test_a_dry_run_knows_the_uploaded_part(faulty: FaultServer) -> None:
-    """A part whose file is at the provider needs no upload, and is still to be created."""
+    """The dry run does not count the upload of a part that was already uploaded."""
     words = run("fault:create=400:not today")
     assert inside(*words).code == 1
     told = inside(*words, "--dry-run", "--json").succeeded().json
@@ -74,8 +74,8 @@ def test_a_dry_run_knows_the_uploaded_part(faulty: FaultServer) -> None:
     assert len(faulty.uploads) == uploads
 
 
-def test_a_dry_run_misses_the_key(faulty: FaultServer) -> None:
-    """Without its key the command would send nothing, and the dry run says so."""
+def test_a_dry_run_reports_a_missing_key(faulty: FaultServer) -> None:
+    """The dry run says that the key is not set."""
     assert "TEST_KEY is not set" in inside(*run("echo-1"), "--dry-run", env={"TEST_KEY": None}).succeeded().err
     assert not faulty.requests
 
@@ -84,8 +84,8 @@ def test_a_dry_run_misses_the_key(faulty: FaultServer) -> None:
     ("fault", "code", "reason"),
     [("upload=401", 4, "said 401"), ("upload=404", 6, "said 404"), ("create=400:not today", 1, "not today")],
 )
-def test_what_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, code: int, reason: str) -> None:
-    """A job that nobody is sending is `not_sent` with the reason; only the command that started it sends it."""
+def test_a_job_that_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, code: int, reason: str) -> None:
+    """A job that could not be sent is `not_sent` with the reason, and only the same command sends it."""
     words = run(f"fault:{fault}")
     assert inside(*words).code == code
     shown = inside("status").succeeded().fields
@@ -103,8 +103,8 @@ def test_what_was_not_sent_is_not_uploading(faulty: FaultServer, fault: str, cod
 
 
 @pytest.mark.slow
-def test_an_upload_is_uploading_while_somebody_is_at_it(faulty: FaultServer) -> None:
-    """While a process uploads, the job is uploading; after a SIGKILL it is not sent, and it is said why."""
+def test_a_job_is_uploading_while_a_process_sends_it(faulty: FaultServer) -> None:
+    """During an upload the job is `uploading`; after the process is killed it is `not_sent`."""
     first = subprocess.Popen([*COMMAND, *run("fault:upload=hold")], env=environment(), stderr=subprocess.DEVNULL)
     while not faulty.uploads:
         assert first.poll() is None
@@ -117,8 +117,8 @@ def test_an_upload_is_uploading_while_somebody_is_at_it(faulty: FaultServer) -> 
     faulty.settle()
 
 
-def test_cancelling_what_was_never_sent(faulty: FaultServer) -> None:
-    """Such a job is withdrawn, and it is said that nothing had been sent; the dry run says the same before."""
+def test_cancelling_a_job_that_was_never_sent(faulty: FaultServer) -> None:
+    """`cancel` withdraws the job without a request, and says that nothing had been sent."""
     assert inside(*run("fault:upload=401")).code == 4
     assert inside("cancel", "1", "--dry-run").succeeded().rows == [["1", "withdraw", "nothing had been sent"]]
     assert states() == {("not_sent", 3, 0, 0)}
@@ -131,8 +131,8 @@ def test_cancelling_what_was_never_sent(faulty: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("plan", ["fault:rows=absent;end=expired", "fault:end=failed", "fault:rows=mixed", "echo-1"])
-def test_every_view_counts_alike_before_and_after_the_download(faulty: FaultServer, plan: str) -> None:
-    """The state and the counts of an ended job are the same in each view, and collecting its results changes none."""
+def test_counts_agree_before_and_after_the_download(faulty: FaultServer, plan: str) -> None:
+    """The status and counts of an ended job are the same in every view, before and after its results are downloaded."""
     write("in.jsonl", [request(f"r{n}", plan) for n in range(4)])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     inside("wait", "1")
@@ -143,8 +143,8 @@ def test_every_view_counts_alike_before_and_after_the_download(faulty: FaultServ
     assert faulty.batches
 
 
-def test_every_view_counts_alike_through_a_retry(faulty: FaultServer) -> None:
-    """A job whose failed requests were sent again is counted the same before and after its results are collected."""
+def test_counts_agree_after_a_retry(faulty: FaultServer) -> None:
+    """After a retry, the counts are the same in every view, before and after the download."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=absent;end=expired") for n in range(4)])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
     inside("wait", "1")
@@ -159,7 +159,7 @@ def test_every_view_counts_alike_through_a_retry(faulty: FaultServer) -> None:
 
 
 def test_a_cut_answer_that_is_sent_again_is_counted_once(faulty: FaultServer) -> None:
-    """The provider counts a cut answer as completed; sent again, it is open until the new answer is there."""
+    """A cut answer that is sent again no longer counts as completed, until the new answer arrives."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=mixed,cut") for n in range(6)])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     inside("retry", "1", "--where", "cut").succeeded()
@@ -174,7 +174,7 @@ def test_a_cut_answer_that_is_sent_again_is_counted_once(faulty: FaultServer) ->
 
 
 def test_a_strict_wait_is_as_strict_as_a_download(faulty: FaultServer) -> None:
-    """Refused and cut answers exit with 5 after each of them; the results are still to be collected."""
+    """`wait --strict` and `download --strict` exit with code 5 for refused and cut answers."""
     for number, (plan, code) in enumerate([("rows=declined,cut", 5), ("", 0), ("rows=absent", 5)], 1):
         write("in.jsonl", [request(f"r{n}", f"fault:{plan}") for n in range(3)])
         inside("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -187,7 +187,7 @@ def test_a_strict_wait_is_as_strict_as_a_download(faulty: FaultServer) -> None:
 
 
 def test_the_input_of_a_job_is_the_file_that_was_named(faulty: FaultServer) -> None:
-    """Also if requests were made of it: of a table, of several, or of a query."""
+    """The input of a job made from tables is the names of the tables."""
     Path("a.csv").write_text("text\nhi\n", encoding="utf-8")
     Path("b.csv").write_text("text\nho\n", encoding="utf-8")
     a, b = (str(Path(name).absolute()) for name in ("a.csv", "b.csv"))
@@ -198,8 +198,8 @@ def test_the_input_of_a_job_is_the_file_that_was_named(faulty: FaultServer) -> N
     assert faulty.batches
 
 
-def test_a_refusal_is_never_said_to_have_succeeded(faulty: FaultServer) -> None:
-    """Before the results are read, a request that the provider completed is called answered; it may be a refusal."""
+def test_a_refusal_does_not_count_as_success(faulty: FaultServer) -> None:
+    """Completed requests are called answered, not succeeded, since they may be refusals."""
     write("in.jsonl", [request(f"r{n}", "fault:rows=declined,cut,absent") for n in range(6)])
     ran = inside("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     assert "job 1: completed, 3 of 6 requests answered" in ran.err
@@ -211,8 +211,8 @@ def test_a_refusal_is_never_said_to_have_succeeded(faulty: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("value", [1764086400000, 10**18, 2**63 - 1, 1e300, -5, "soon", {"a": 1}, True])
-def test_no_time_of_a_server_stops_a_listing(faulty: FaultServer, value: Any) -> None:
-    """Times in milliseconds are understood, absurd ones left out; `ls`, `status` and `wait` work with any."""
+def test_odd_times_of_a_server_are_tolerated(faulty: FaultServer, value: Any) -> None:
+    """Times in milliseconds are understood, and invalid ones are ignored."""
     faulty.also = {"expires_at": value, "created_at": value, "in_progress_at": value}
     write("in.jsonl", [request("a", RUNS_ON)])
     inside("submit", "in.jsonl", "-p", "faulty").succeeded()
@@ -224,7 +224,7 @@ def test_no_time_of_a_server_stops_a_listing(faulty: FaultServer, value: Any) ->
 
 
 def test_the_latest_job_is_the_one_used_last(faulty: FaultServer) -> None:
-    """A command without a job takes the one that a command used last, and says which; a dry run uses none."""
+    """Without a job, a command takes the one used last, and names it; a dry run does not count as use."""
     for name in ("one", "two"):
         write(f"{name}.jsonl", [request(name)])
         inside("submit", f"{name}.jsonl", "-p", "faulty", "--name", name).succeeded()
@@ -241,8 +241,8 @@ def test_the_latest_job_is_the_one_used_last(faulty: FaultServer) -> None:
     assert len(faulty.batches) == 2
 
 
-def test_where_results_will_go_is_told(faulty: FaultServer) -> None:
-    """`status` names the output that `run` was given, before it is written and after."""
+def test_the_output_path_is_shown(faulty: FaultServer) -> None:
+    """`status` shows the output path before and after the results are written."""
     write("in.jsonl", [request("a", "fault:poll=500*99")])
     inside("run", "in.jsonl", "-p", "faulty", "-o", "out.csv", "--timeout", "0.1s")
     told = inside("status", "--offline").succeeded().fields

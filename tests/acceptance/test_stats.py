@@ -1,4 +1,4 @@
-"""`obatch stats`: what is in a file of requests or of results."""
+"""`obatch stats`: the contents of a file of requests or of results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.command import invoke, plain, request, see, write
 
 
 def results(count: int) -> list[dict[str, Any]]:
-    """Return result lines: each third one is an error."""
+    """Return result lines, of which every third is an error."""
     good = {"choices": [{"finish_reason": "stop", "message": {"content": "hello"}}], "model": "m"}
     usage = {"usage": {"prompt_tokens": 10, "completion_tokens": 2}}
     bodies = [{"error": {"message": f"bad request {n}"}} if n % 3 == 2 else good | usage for n in range(count)]
@@ -24,7 +24,7 @@ def results(count: int) -> list[dict[str, Any]]:
 
 
 def test_requests() -> None:
-    """Models, endpoints, parameters with their values, sizes, repeated ids and problems."""
+    """`stats` on requests shows models, endpoints, parameters, repeated ids and problems."""
     rows = [request(f"r{n % 9}", model="ab"[n % 2], temperature=0.5, max_tokens=n % 3) for n in range(10)]
     rows.append(request("r10") | {"url": "/v1/completions"})
     path = write("in.jsonl", rows)
@@ -44,7 +44,7 @@ def test_requests() -> None:
 
 
 def test_results_files() -> None:
-    """Outcomes, causes, finish reasons, tokens; lines that are no results are counted, not fatal."""
+    """`stats` on results shows outcomes, causes, finish reasons and tokens, and counts invalid lines."""
     path = write("out.jsonl", [*results(9), results(1)[0]])
     with path.open("a") as handle:
         handle.write("junk\n\n")
@@ -64,8 +64,8 @@ def test_results_files() -> None:
 
 
 @pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"'])
-def test_what_only_python_reads_is_told_apart(odd: str) -> None:
-    """NaN, or half a character, in each of the first lines hides neither results nor requests."""
+def test_json_that_only_python_reads_is_recognised(odd: str) -> None:
+    """Files with NaN or half of a surrogate pair are recognized as results or requests."""
     good = json.dumps(results(1)[0]).replace('"model"', f'"odd": {odd}, "model"')
     Path("out.jsonl").write_text(f"{good}\n" * 120, encoding="utf-8")
     assert invoke("stats", "out.jsonl", "--json").succeeded().json["kind"] == "results"
@@ -77,7 +77,7 @@ def test_what_only_python_reads_is_told_apart(odd: str) -> None:
 
 
 def test_other_files_are_refused() -> None:
-    """Prompts, tables and files that are not there get an error with a hint."""
+    """Prompts, tables and missing files are errors with a hint."""
     Path("t.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     invoke("stats", "t.csv").failed(3, "neither requests nor results", "obatch prepare")
     Path("p.jsonl").write_text(json.dumps({"text": "x"}) + "\n", encoding="utf-8")
@@ -85,8 +85,8 @@ def test_other_files_are_refused() -> None:
     invoke("stats", "nowhere.jsonl").failed(3, "nowhere.jsonl", "name a file")
 
 
-def test_bytes_that_are_no_text() -> None:
-    """A value that is no UTF-8 is counted, and a problem."""
+def test_bytes_that_are_not_utf8() -> None:
+    """A parameter that is not valid UTF-8 is counted with a replacement character."""
     line = json.dumps(request("a", temperature="?")).encode().replace(b"?", b"\xff")
     Path("in.jsonl").write_bytes(line + b"\n")
     assert invoke("stats", "in.jsonl", "--json").succeeded().json["parameters"] == {"temperature": {'"\ufffd"': 1}}

@@ -1,4 +1,4 @@
-"""Inputs and outputs in an object store and on the web: read whole, written whole or not at all, never replaced."""
+"""Inputs and outputs in an object store and on the web: transferred completely, not replaced without --force."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RUN = ("-p", "faulty", "-m", "echo-1")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Store]:
-    """Run one store for these tests; each has a folder of its own."""
+    """Run one store for these tests; each test uses its own folder."""
     with s3_server() as store:
         yield store
 
@@ -57,7 +57,7 @@ def lines(*ids: str) -> bytes:
 
 @pytest.mark.slow
 def test_a_job_from_store_to_store(faulty: FaultServer, store: ObjectStore) -> None:
-    """Rows come from an object, and the results become one; the summary and the records have the addresses."""
+    """The input and the output can be objects, and `status` shows their addresses."""
     store.create("t.csv", TABLE)
     source, target = store.address("t.csv"), store.address("out/labels.csv")
     done = invoke("run", source, *RUN, "-o", target).succeeded()
@@ -75,7 +75,7 @@ def test_a_job_from_store_to_store(faulty: FaultServer, store: ObjectStore) -> N
 
 
 def test_an_input_that_has_grown_continues(faulty: FaultServer, store: ObjectStore) -> None:
-    """Only new rows are sent, and the results of the earlier job are replaced if nobody has changed them."""
+    """Only new rows are sent, and an output that others have changed is renamed, not replaced."""
     source, target = store.address("t.csv"), store.address("out.jsonl")
     store.create("t.csv", TABLE)
     inside("run", source, *RUN, "-o", target).succeeded()
@@ -91,8 +91,8 @@ def test_an_input_that_has_grown_continues(faulty: FaultServer, store: ObjectSto
     assert store.read("out.jsonl").count(b"\n") == 4
 
 
-def test_an_object_is_not_replaced_unasked(faulty: FaultServer, store: ObjectStore) -> None:
-    """What is there is an error before anything is sent; --force replaces it."""
+def test_an_object_is_replaced_only_with_force(faulty: FaultServer, store: ObjectStore) -> None:
+    """An existing object is an error before anything is sent; --force replaces it."""
     store.create("t.csv", TABLE)
     store.create("out.jsonl", b"foreign")
     source, target = store.address("t.csv"), store.address("out.jsonl")
@@ -109,7 +109,7 @@ def test_an_object_is_not_replaced_unasked(faulty: FaultServer, store: ObjectSto
 
 @pytest.mark.usefixtures("faulty")
 def test_other_commands_write_to_a_store(store: ObjectStore) -> None:
-    """`prepare`, `download` and `results` do, in every form, and `run` reads what `prepare` wrote."""
+    """`prepare`, `download` and `results` write to a store, and `run` reads what `prepare` wrote."""
     Path("t.csv").write_bytes(TABLE)
     ready = store.address("ready.jsonl")
     done = inside("prepare", "t.csv", *RUN, "-o", ready, "--json").succeeded()
@@ -128,7 +128,7 @@ def test_other_commands_write_to_a_store(store: ObjectStore) -> None:
 
 @pytest.mark.usefixtures("faulty")
 def test_every_kind_of_input(store: ObjectStore) -> None:
-    """Compressed files, Parquet, several files and patterns; lines are named by their address."""
+    """Compressed files, Parquet and patterns can be read, and problems are reported by address."""
     store.create("in/1.jsonl", lines("a", "b"))
     store.create("in/2.jsonl.gz", gzip.compress(lines("c")))
     store.create("in/deep/3.jsonl", lines("d"))
@@ -149,7 +149,7 @@ def test_every_kind_of_input(store: ObjectStore) -> None:
 
 
 def test_a_query_reads_addresses(web: Web, store: ObjectStore) -> None:
-    """Files that it reads are copied first; other texts in it stay what they are. A signature is not stored."""
+    """A query can read files by their addresses; URLs in other texts are not fetched, and signatures are not stored."""
     pytest.importorskip("duckdb")
     store.create("it's.csv", TABLE)
     there = store.address("it's.csv").replace("'", "''")
@@ -164,7 +164,7 @@ def test_a_query_reads_addresses(web: Web, store: ObjectStore) -> None:
 
 
 def test_a_file_on_the_web(faulty: FaultServer, web: Web) -> None:
-    """It is read as a local file is; a signature in its address is neither stored nor shown."""
+    """A file on the web can be read, and the signature in its address is not stored."""
     done = inside("run", f"{web.url}/t.csv?key=secret#part", *RUN).succeeded()
     assert "the results are in t.results.jsonl" in done.err
     assert web.asked[0][0] == "/t.csv?key=secret"
@@ -175,7 +175,7 @@ def test_a_file_on_the_web(faulty: FaultServer, web: Web) -> None:
 
 
 def test_a_download_that_breaks_is_resumed(web: Web) -> None:
-    """The rest is asked for, and the input is whole."""
+    """A download that breaks off is resumed with a range request."""
     web.pages["/big.jsonl"] = lines(*map(str, range(2000)))
     web.broken = True
     assert inside("stats", f"{web.url}/big.jsonl", "--json").succeeded().json["requests"] == 2000
@@ -194,14 +194,14 @@ def test_a_download_that_breaks_is_resumed(web: Web) -> None:
     ],
 )
 def test_an_address_that_cannot_be_read(web: Web, address: str, code: int, message: str, hint: str) -> None:
-    """The error says why, and what to do."""
+    """Each kind of unreadable address has its own error, hint and exit code."""
     web.pages["/denied.csv"] = 403
     told = inside("stats", address.replace("URL", web.url)).failed(code, message, hint)
     assert "secret" not in told.err
 
 
 def test_a_file_of_a_data_set(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes from the host of HF_ENDPOINT with the token; another host, which that redirects to, gets none."""
+    """The token is sent to the host of HF_ENDPOINT, but not to the host that it redirects to."""
     content = lines("a", "b")
     with web_server({"any": content}) as elsewhere:
         web.pages["/datasets/me/data/resolve/main/a%20file.jsonl"] = f"{elsewhere.url}/x"
@@ -228,8 +228,8 @@ def test_a_file_of_a_data_set(web: Web, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("scheme", ["https", "http", "hf", "ftp"])
-def test_what_cannot_be_written_is_refused(faulty: FaultServer, scheme: str) -> None:
-    """Web addresses are for reading; nothing is sent, and no folder is made."""
+def test_web_addresses_cannot_be_written(faulty: FaultServer, scheme: str) -> None:
+    """An output on the web is an error; nothing is sent, and no folder is created."""
     write("in.jsonl", [request("a")])
     told = "only local files" if scheme == "ftp" else "can be read, but not written"
     for words in (["run", "in.jsonl", "-p", "faulty"], ["prepare", "in.jsonl", "-p", "faulty", "-m", "m"]):
@@ -239,7 +239,7 @@ def test_what_cannot_be_written_is_refused(faulty: FaultServer, scheme: str) -> 
 
 
 def test_programs_read_from_a_store(faulty: FaultServer, store: ObjectStore) -> None:
-    """`Jobs.submit` takes addresses; a job of the same address sends only what is new. Outputs are local files."""
+    """`Jobs.submit` reads addresses and reuses answers; `Job.download` writes only local files."""
     store.create("in.jsonl", lines("a", "b"))
     address = store.address("in.jsonl")
     with Jobs() as jobs:
@@ -255,7 +255,7 @@ def test_programs_read_from_a_store(faulty: FaultServer, store: ObjectStore) -> 
 def test_a_store_that_cannot_be_written_costs_nothing(
     faulty: FaultServer, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is found out before anything is sent. If the store goes away later, the results stay here."""
+    """A store that refuses access stops `run` before it sends anything; one that is down stops only the download."""
     write("in.jsonl", [request("a")])
     target = store.address("out.jsonl")
     run = ["run", "in.jsonl", "-p", "faulty", "-o", target]
@@ -286,7 +286,7 @@ main(sys.argv[1:])
 def test_a_command_that_was_killed_after_the_upload_continues(
     faulty: FaultServer, store: ObjectStore, *, changed: bool
 ) -> None:
-    """It knows its own results, and does not replace those of others."""
+    """After a kill, the same command accepts its own results, but does not replace those of others."""
     write("in.jsonl", [request("a")])
     run = ["run", "in.jsonl", "-p", "faulty", "-o", store.address("out.jsonl")]
     assert subprocess.run([sys.executable, "-c", KILLED, *run], capture_output=True, check=False).returncode == 9
@@ -314,7 +314,7 @@ sys.exit(code)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("kind", ["store", "web"])
 def test_memory_stays_flat(store: ObjectStore, web: Web, kind: str) -> None:
-    """A hundred megabytes come in and go out through a small part of that."""
+    """An input of 100 MB from a store or the web needs little memory."""
     rows = b"".join(b"%d,%b\n" % (number, b"x" * 1000) for number in range(100_000))
     if kind == "store":
         with store.writer("t.csv", replace=True) as out:
@@ -333,4 +333,4 @@ def test_memory_stays_flat(store: ObjectStore, web: Web, kind: str) -> None:
 
 
 LIMIT = 115_000
-"""KiB at the peak: the interpreter, the imports with obstore, and the parts that are on their way."""
+"""Peak memory in KiB, including the interpreter, the imports, and the parts in transfer."""

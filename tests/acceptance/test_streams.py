@@ -1,4 +1,4 @@
-"""Standard output as on another system: another encoding, and other line ends."""
+"""Standard output as on other systems: another encoding, and other line endings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def python(*words: str) -> str:
-    """Run Python with a console that knows few characters, and return what it wrote to standard output."""
+    """Run Python with a limited console encoding, and return its standard output."""
     env = environment({"PYTHONIOENCODING": "cp1252:strict"})
     done = subprocess.run([sys.executable, *words], capture_output=True, check=False, env=env)
     assert done.returncode == 0, done.stderr.decode()
@@ -23,7 +23,7 @@ def python(*words: str) -> str:
 
 
 def test_lines_end_alike_on_each_system() -> None:
-    r"""Lines end in `\n` where text files have `\r\n`."""
+    r"""Lines end in `\n`, even if text files have `\r\n`."""
     told = python(
         "-c",
         r"import sys; sys.stdout.reconfigure(newline='\r\n');"
@@ -35,7 +35,7 @@ def test_lines_end_alike_on_each_system() -> None:
 
 @pytest.mark.slow
 def test_the_programs_show_every_character(faulty: FaultServer) -> None:
-    """A name that the console cannot show does not break the program after the results are paid for."""
+    """A file name that the console cannot show is escaped."""
     write("in.jsonl", [request("a")])
     told = python(
         *("-m", "openai_batch.run", "in.jsonl", "--base-url", faulty.base_url, "--api-key", "k", "-o", "日本.jsonl")
@@ -46,10 +46,10 @@ def test_the_programs_show_every_character(faulty: FaultServer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultServer) -> None:
-    """A full disk under standard error costs the warnings of the programs of 0.3.4, never their exit code."""
+def test_a_program_whose_messages_cannot_be_written_does_not_fail(faulty: FaultServer) -> None:
+    """If standard error is full, the programs of 0.3.4 still exit with code 0."""
     write("in.jsonl", [request("a")])
-    write("out.jsonl", [request("other")])  # is moved aside, with a warning
+    write("out.jsonl", [request("other")])  # will be renamed, with a warning
     words = ["-m", "openai_batch.run", "in.jsonl", "--base-url", faulty.base_url, "--api-key", "k", "-o", "out.jsonl"]
     env = environment()
     env.pop("PYTHONUNBUFFERED", None)
@@ -60,7 +60,7 @@ def test_a_program_whose_remarks_cannot_be_written_is_no_failure(faulty: FaultSe
 
 @pytest.mark.slow
 def test_every_file_is_opened_with_its_encoding(faulty: FaultServer) -> None:
-    """No command depends on the encoding of the system, in a pipe or a terminal: Python would warn of it."""
+    """No file is opened with the default encoding of the system."""
     env = {"PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "error::EncodingWarning", "VISUAL": "true"}
     Path("prompts.txt").write_text("gr\u00fc\u00dfe\n", encoding="utf-8")
     for words in (

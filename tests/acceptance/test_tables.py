@@ -1,4 +1,4 @@
-"""Every format of a table becomes requests and answers through the real command."""
+"""Every table format becomes requests and answers, with the real command."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PARQUET = [pytest.param(name, marks=needs_duckdb) for name in ("t.parquet", "t.p
 
 
 def results(name: str) -> Path:
-    """Return where the results of a table go that nobody said."""
+    """Return the default output path of a table."""
     return Path(f"{Path(name).stem}.results.jsonl")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
 def test_a_table_becomes_requests(name: str) -> None:
-    """The real command fills the template and takes the ids from their column, whatever the format."""
+    """`prepare` fills in the template and takes ids from a column, for every format."""
     write_table(Path(name), ROWS)
     words = ("prepare", name, "-m", "echo-1", "--prompt", "{{ stars }}: {{ text }}", "--id", "id")
     found = [json.loads(line) for line in invoke(*words).succeeded().out.splitlines()]
@@ -43,7 +43,7 @@ def test_a_table_becomes_requests(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
 def test_a_table_becomes_answers(real: LocalServer, name: str) -> None:
-    """`run` takes a table to one answer a row, in its order, beside the table."""
+    """`run` writes one answer per row, in the order of the table."""
     assert real.token
     write_table(Path(name), ROWS)
     invoke("run", name, "-p", "real", "-m", "echo-1", "--id", "id", "--system", "Stars: {{ stars }}").succeeded()
@@ -55,8 +55,8 @@ def test_a_table_becomes_answers(real: LocalServer, name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*FORMATS, *PARQUET])
-def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
-    """Each format makes one batch though its answer is lost; the shuffled results come in the rows' order."""
+def test_a_table_is_complete_after_faults(faulty: FaultServer, name: str) -> None:
+    """After a lost answer and shuffled results, there is one batch, and the rows are in order."""
     write_table(Path(name), ROWS)
     plan = "fault:create=made.reset;poll=500;rows=shuffled"
     words = ("run", name, "-p", "faulty", "-m", plan, "--id", "id", "-o", "out.csv")
@@ -69,14 +69,14 @@ def test_a_table_outlasts_faults(faulty: FaultServer, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl", "t.db", pytest.param("t.parquet", marks=needs_duckdb)])
 def test_a_pipe_is_recognised(name: str) -> None:
-    """What comes by standard input is recognised by its content."""
+    """The format of standard input is recognized by its content."""
     write_table(Path(name), ROWS)
     found = invoke("prepare", "-m", "echo-1", stdin=Path(name).read_bytes()).succeeded().out
     assert prompts([json.loads(line) for line in found.splitlines()]) == [row["text"] for row in ROWS]
 
 
 def test_prompts_in_a_pipe_stay_prompts() -> None:
-    """Lines with commas are prompts, and --format settles what looks like a table."""
+    """Lines with commas are prompts, and --format txt makes prompts of lines that look like a table."""
     found = invoke("prepare", "-m", "m", stdin="Hello, world\nWell, yes\n").succeeded().out
     assert prompts([json.loads(line) for line in found.splitlines()]) == ["Hello, world", "Well, yes"]
     found = invoke("prepare", "-m", "m", "--format", "txt", stdin="a,text\nb,c\n").succeeded().out
@@ -85,7 +85,7 @@ def test_prompts_in_a_pipe_stay_prompts() -> None:
 
 @pytest.mark.slow
 def test_several_files_and_globs() -> None:
-    """Files are read in order, a quoted glob by name, and numbers go on from one to the next."""
+    """Files are read in the given order, those of a pattern by name, and rows are numbered across files."""
     write_table(Path("b1.csv"), ROWS[:1])
     write_table(Path("b2.jsonl"), ROWS[1:])
     Path("a.txt").write_text("first\n", encoding="utf-8")
@@ -97,7 +97,7 @@ def test_several_files_and_globs() -> None:
 
 
 def test_limit_takes_the_first_rows() -> None:
-    """--limit counts rows over all files and leaves the rest unread."""
+    """--limit counts rows over all files, and later rows are not read."""
     write_table(Path("t.csv"), ROWS)
     Path("u.csv").write_text("text\nthird\na,b\n", encoding="utf-8")
     assert len(requests("t.csv", "u.csv", limit=3)) == 3
@@ -106,7 +106,7 @@ def test_limit_takes_the_first_rows() -> None:
 
 @pytest.mark.slow
 def test_ready_requests_stay_as_they_are(real: LocalServer) -> None:
-    """`run` sends a batch file as it stands, and refuses options for rows; `prepare` refuses the file."""
+    """`run` sends a batch file unchanged and refuses options for rows; `prepare` refuses the file."""
     assert real.token
     write("in.jsonl", [request("a")])
     invoke("run", "in.jsonl", "-p", "real").succeeded()
@@ -115,8 +115,8 @@ def test_ready_requests_stay_as_they_are(real: LocalServer) -> None:
     invoke("prepare", "in.jsonl", "-m", "m").failed(2, "in.jsonl is a batch file", "obatch submit in.jsonl")
 
 
-def test_what_looks_a_little_like_a_request() -> None:
-    """A table with some of a request's keys is a table, and an unfinished request is a request still."""
+def test_a_table_with_columns_of_a_request() -> None:
+    """A table with some keys of a request is a table; a request with missing keys is not."""
     Path("pages.jsonl").write_text('{"url":"https://a.example","body":"Hi","text":"x"}\n', encoding="utf-8")
     assert prompts(requests("pages.jsonl", prompt="{{ url }} {{ body }}")) == ["https://a.example Hi"]
     for line in ('{"custom_id":"a","body":{}}', '{"custom_id":"a","method":"POST","url":"/v1/embeddings"}'):
@@ -126,7 +126,7 @@ def test_what_looks_a_little_like_a_request() -> None:
 
 @pytest.mark.slow
 def test_sqlite_tables_and_queries() -> None:
-    """--table and --sql choose in a database, which is never changed; what is not there is named."""
+    """--table and --sql select rows from a database, which is not changed; unknown names are reported."""
     write_table(Path("t.db"), ROWS)
     write_sqlite(Path("t.db"), [{"prompt": "Hi"}], 'odd "name')
     before = Path("t.db").read_bytes()
@@ -149,7 +149,7 @@ def test_sqlite_tables_and_queries() -> None:
 @pytest.mark.slow
 @needs_duckdb
 def test_queries_over_local_files() -> None:
-    """--sql alone reads the files that it names, in the order that it asks for, and changes nothing."""
+    """--sql without a file reads the files that it names, in the order of the query, and writes none."""
     write_table(Path("t.parquet"), ROWS)
     write_table(Path("u.csv"), ROWS)
     query = "SELECT t.text, u.stars FROM 't.parquet' t JOIN 'u.csv' u USING (id) ORDER BY id DESC"
@@ -169,7 +169,7 @@ def test_queries_over_local_files() -> None:
 
 
 def test_show_prints_and_writes_nothing() -> None:
-    """--show prints the first requests, indented for a person and as lines for a program, and writes no file."""
+    """--show prints the first requests, indented in a terminal, and writes no file."""
     write_table(Path("t.csv"), ROWS)
     words = ("prepare", "t.csv", "-m", "m", "--show", "1", "-o", "out.jsonl")
     assert [json.loads(line)["custom_id"] for line in invoke(*words).succeeded().out.splitlines()] == ["line-1"]
@@ -181,7 +181,7 @@ def test_show_prints_and_writes_nothing() -> None:
 
 
 def test_without_duckdb_the_extra_is_named() -> None:
-    """A Parquet file without the extra is two lines that say what to install."""
+    """Without DuckDB, a Parquet file is an error, and the hint installs the extra."""
     Path("t.parquet").write_bytes(b"PAR1")
     Path("block/duckdb").mkdir(parents=True)
     Path("block/duckdb/__init__.py").write_text("raise ImportError", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Memory stays flat, whatever the size of the table."""
+"""Memory does not grow with the size of the table."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from support.sample_tables import needs_duckdb, write_parquet
 
-# Peaks in KiB; the interpreter and the imports are in them. DuckDB holds row groups of its own.
+# Peaks in KiB, including the interpreter and the imports. DuckDB also keeps row groups.
 LIMIT = 60_000
 LIMIT_DUCKDB = 500_000
-# VmHWM starts anew with the program; what getrusage tells would include the process that started it.
+# VmHWM starts at 0 in a new program; getrusage would include the process that started it.
 PEAK = """
 import sys
 from contextlib import closing
@@ -33,7 +33,7 @@ pytestmark = [
 
 
 def peak(*words: str) -> int:
-    """Run the command in a process of its own and return its peak."""
+    """Run the command in its own process and return its peak memory."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK, *words, "-m", "m", "-o", "out.jsonl"], capture_output=True, text=True, check=False
     )
@@ -42,8 +42,8 @@ def peak(*words: str) -> int:
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.txt"])
-def test_text_tables_take_no_more_memory_when_they_grow(name: str) -> None:
-    """Sixty megabytes of rows with ids pass in less memory than they take up."""
+def test_memory_of_text_tables_does_not_grow(name: str) -> None:
+    """60 MB of rows with ids need less memory than that."""
     text = "x" * 400
     head = {"t.csv": "id,text\n", "t.json": '[{"id":"first","text":"x"}'}.get(name, "")
     row = '{{"id":"{}","text":"{}"}}'
@@ -58,8 +58,8 @@ def test_text_tables_take_no_more_memory_when_they_grow(name: str) -> None:
 
 
 @needs_duckdb
-def test_parquet_takes_no_more_memory_when_it_grows() -> None:
-    """A Parquet file of 800 megabytes of text passes in less than two thirds of that."""
+def test_memory_of_parquet_does_not_grow() -> None:
+    """A Parquet file with 800 MB of text needs less than two thirds of that."""
     import duckdb
 
     write_parquet(Path("small.parquet"), [{"text": "x"}])
@@ -74,7 +74,7 @@ def test_parquet_takes_no_more_memory_when_it_grows() -> None:
 
 
 def test_a_view_that_makes_long_rows_is_read_in_pieces() -> None:
-    """A database of a few kilobytes can stand for a gigabyte of texts."""
+    """A view that gives a gigabyte of text is read in pieces."""
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)"
     with closing(sqlite3.connect("t.db")) as base:
         base.execute(f"CREATE VIEW v AS {numbers} SELECT printf('%.*c', 2000000, 'x') AS text FROM n")  # noqa: S608

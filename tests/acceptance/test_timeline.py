@@ -1,4 +1,4 @@
-"""The times of a job in `status`: its phases as the provider tells them, when its files expire, and its deadline."""
+"""The times of a job in `status`: the phases that the provider reports, the expiry of its files, and its deadline."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def iso(moment: int) -> str:
 
 
 def labels(shown: str) -> list[str]:
-    """Return the labels of times that a terminal shows, in their order."""
+    """Return the labels of the times that a terminal shows, in their order."""
     return re.findall(r"^(\w+(?: \w+)?) +\d\d [A-Z][a-z]{2} ", plain(shown), re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_the_phases_of_a_job(faulty: FaultServer) -> None:
-    """Each phase has the time that the provider tells, in a pipe, in JSON and in a terminal; one not told is absent."""
+    """`status` shows the time of each phase that the provider reports, and leaves out the others."""
     now = int(time.time())
     faulty.also = {"in_progress_at": now - 50, "finalizing_at": now - 10}
     inside("submit", str(write("in.jsonl", [request("a", RUNS_ON)])), "-p", "faulty").succeeded()
@@ -50,7 +50,7 @@ def test_the_phases_of_a_job(faulty: FaultServer) -> None:
 
 
 def test_the_phases_of_several_batches(faulty: FaultServer) -> None:
-    """A job is in progress with its first batch, and is finalized with its last one."""
+    """A job is in progress with its first batch, and finalizing with its last one."""
     configure("small", faulty.base_url, max_requests=1)
     now = int(time.time())
     inside("submit", str(write("in.jsonl", [request(f"r{n}", RUNS_ON) for n in range(2)])), "-p", "small").succeeded()
@@ -70,7 +70,7 @@ def test_the_phases_of_several_batches(faulty: FaultServer) -> None:
 
 
 def test_when_the_files_expire(faulty: FaultServer) -> None:
-    """Results that were not collected have the time when the provider deletes them, if it tells; it is asked once."""
+    """`status` shows when uncollected results expire at the provider, and asks for it once."""
     inside("submit", str(write("in.jsonl", [request("a")])), "-p", "faulty").succeeded()
     assert "files expire" not in inside("status", "1").succeeded().fields
     faulty.files_expire_at = int(time.time()) + 29 * 86400 + 60
@@ -85,18 +85,18 @@ def test_when_the_files_expire(faulty: FaultServer) -> None:
     assert "files expire" not in inside("status", "1").fields
 
 
-def test_a_provider_that_cannot_be_asked_hides_no_status(faulty: FaultServer) -> None:
-    """Without a key, or with the provider down, the status of an ended job is shown all the same."""
+def test_status_works_without_the_provider(faulty: FaultServer) -> None:
+    """`status` of an ended job works without a key, and if the provider is down."""
     inside("submit", str(write("in.jsonl", [request("a")])), "-p", "faulty").succeeded()
     inside("wait", "1").succeeded()
     assert inside("status", "1", env={"TEST_KEY": None}).succeeded().fields["status"] == "completed"
-    faulty.deafen()
+    faulty.stop_listening()
     assert inside("status", "1").succeeded().fields["status"] == "completed"
 
 
 @pytest.mark.slow
 def test_the_deadline_of_a_job(faulty: FaultServer) -> None:
-    """`--deadline` is shown while it is waited for, apart from the end of the batches' time."""
+    """`status` shows the `--deadline` of a job, separate from the expiry of its batches."""
     with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as config:
         config.write(PRICES)
     faulty.also = {"expires_at": int(time.time()) + 86400}

@@ -1,4 +1,4 @@
-"""Each built-in profile, against a server that does what the vendor's documentation says."""
+"""Each built-in profile, against a server that behaves as the vendor documents."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FILES = [name for name in BUILT_IN_NAMES if name not in BUILT_IN]
 
 
 def test_each_profile_has_a_server() -> None:
-    """Whoever adds a profile says in `support.vendors` what its server does."""
+    """Every built-in profile has a server in `support.vendors`."""
     assert VENDORS.keys() == set(FILES)
 
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[VendorServer]:
-    """Run the server of the vendor that the test names; its profile is as in the package, at another address."""
+    """Run the server of the vendor that the test names, with its built-in profile at another base URL."""
     name = request.param
     with vendor_server(name, KEY) as server:
         table = tomllib.loads(built_in_text(name)) | {"base_url": server.base_url}
@@ -48,7 +48,7 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def each(*names: str) -> pytest.MarkDecorator:
-    """Run a test with the server of each of these vendors; without names, of all."""
+    """Run a test with the servers of these vendors; without names, with all of them."""
     found = names or FILES
     return pytest.mark.parametrize(("server", "name"), [(name, name) for name in found], indirect=["server"], ids=found)
 
@@ -62,13 +62,13 @@ def submit(name: str, model: str) -> None:
 
 @each()
 def test_a_whole_job_at_each_vendor(server: VendorServer, name: str) -> None:
-    """Prompts become a batch file with the vendor's paths; each status is understood, and each answer arrives."""
+    """A whole job works with the paths, statuses and files of each vendor."""
     plan = "fault:steps=validating,in_progress,finalizing;rows=mixed"
     submit(name, plan)
     seen = [inside("status", "1", "--json").json["status"] for _ in range(3)]
     assert seen[:2] == ["validating", "in_progress"]
     assert seen[2] in ("finalizing", "in_progress")
-    assert inside("wait", "1").code in (0, 5)  # one shows no counts
+    assert inside("wait", "1").code in (0, 5)  # one vendor shows no counts
     counts = inside("status", "1", "--json").json["requests"]
     assert (counts["completed"], counts["failed"]) == ((0, 0) if name == "together" else (2, 1))
     result = inside("download", "1", "-o", "out.jsonl")
@@ -79,7 +79,7 @@ def test_a_whole_job_at_each_vendor(server: VendorServer, name: str) -> None:
 
 @each()
 def test_nothing_is_paid_twice_at_any_vendor(server: VendorServer, name: str) -> None:
-    """If the answer to a create is lost, the batch is found in the vendor's list, with metadata or without."""
+    """If the answer to a create is lost, the batch is found in the vendor's list, with or without metadata."""
     words = ("run", "prompts.txt", "-p", name, "-m", "fault:create=made.reset", "-o", "out.jsonl")
     inside(*words).succeeded()
     assert ids("out.jsonl") == IDS
@@ -89,7 +89,7 @@ def test_nothing_is_paid_twice_at_any_vendor(server: VendorServer, name: str) ->
 
 @each("together", "novita", "azure")
 def test_a_lost_registry_is_restored(server: VendorServer, name: str) -> None:
-    """Batches are found by their files where there is no metadata, and the endpoint need not be shown."""
+    """Batches are found by their files if the vendor has no metadata."""
     submit(name, "some-model")
     (Path(os.environ["OBATCH_STATE_DIR"]) / "registry.db").unlink()
     inside("recover", "-p", name).succeeded()
@@ -99,7 +99,7 @@ def test_a_lost_registry_is_restored(server: VendorServer, name: str) -> None:
 
 @each("together", "novita")
 def test_a_reason_that_is_a_text_is_shown(server: VendorServer, name: str) -> None:
-    """Some show why a batch has failed as a text, under `error` or `errors`."""
+    """A failure reason that is a plain text is shown, under `error` or `errors`."""
     result = inside("run", "prompts.txt", "-p", name, "-m", "fault:end=failed", "-o", "out.jsonl")
     assert result.code == 5
     assert "This line is no JSON." in result.err
@@ -107,8 +107,8 @@ def test_a_reason_that_is_a_text_is_shown(server: VendorServer, name: str) -> No
 
 
 @each("together")
-def test_metadata_is_refused_where_there_is_none(server: VendorServer, name: str) -> None:
-    """Metadata that would be lost is an error before anything is sent, also in Python."""
+def test_metadata_is_refused_if_the_vendor_has_none(server: VendorServer, name: str) -> None:
+    """Metadata is an error before anything is sent, also in Python."""
     result = inside("run", "prompts.txt", "-p", name, "-m", "m", "--metadata", "team=blue", "-o", "out.jsonl")
     result.failed(2, "batches at Together AI have no metadata", "leave the metadata out")
     batch = Batch(provider=get_provider_by_name(name))
@@ -120,7 +120,7 @@ def test_metadata_is_refused_where_there_is_none(server: VendorServer, name: str
 
 @each("zhipu")
 def test_paths_of_another_version_are_written(server: VendorServer, name: str) -> None:
-    """Whatever makes the requests, their paths are those of the vendor; a ready file with others is not sent."""
+    """New requests get the paths of the vendor; a batch file with other paths is not sent."""
     assert server.vendor.endpoints[0] == "/v4/chat/completions"
     inside("run", "--example", "-p", name, "-m", "m", "-o", "labels.jsonl")
     inside("run", "prompts.txt", "-p", name, "-m", "m", "-e", "-o", "vectors.jsonl")
@@ -136,7 +136,7 @@ def test_paths_of_another_version_are_written(server: VendorServer, name: str) -
 
 @each("together", "azure")
 def test_doctor_prints_the_whole_profile(server: VendorServer, name: str) -> None:
-    """What `obatch doctor -q` prints can stand in the configuration file, and is the same profile."""
+    """The output of `doctor -q` can be used as a profile, with the same settings."""
     before = get_provider_by_name(name)
     server.models = ["some-model"]
     printed = inside("doctor", name, "-q").succeeded().out

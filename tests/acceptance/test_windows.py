@@ -1,4 +1,4 @@
-"""The command and the library on Windows, which is simulated on Linux (`support/windows/sitecustomize.py`)."""
+"""The command and the library on a simulated Windows, which runs on Linux (`support/windows/sitecustomize.py`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ for line in sys.argv[1:]:
 
 @pytest.mark.slow
 def test_a_job_from_prompts_to_answers(faulty: FaultServer) -> None:
-    """Every command of a job's life does its work, and leaves neither work folders nor hidden files."""
+    """Every command of a whole job works, and leaves no temporary folders or hidden files."""
     Path("prompts.csv").write_text("text\n日本\n🎉\n", encoding="utf-8")
     write("long.jsonl", [request("z", RUNS_ON)])
     write("half.jsonl", [request("a", "fault:end=expired;rows=absent"), request("b", "fault:end=expired;rows=absent")])
@@ -96,7 +96,7 @@ print(sum(1 for _ in open("page.html", encoding="utf-8")) > 50)
 
 @pytest.mark.slow
 def test_the_other_commands(faulty: FaultServer) -> None:
-    """Reports, costs, the configuration, checks of a provider, several parts at a time, and a command that is told."""
+    """Reports, costs, the configuration, provider checks, several parts at a time, and --notify work."""
     write("in.jsonl", [request(name) for name in "abc"])
     assert on_windows(MORE).strip() == "True"
     assert len(faulty.batches) == 3
@@ -135,7 +135,7 @@ STATE_ONLY = {
     "wait": ["1"],
 }
 ELSEWHERE = {"providers test", "recover", "sample", "serve", "worker"}
-"""Commands that ask a provider or need POSIX, with tests of their own in this file."""
+"""Commands that need a provider or POSIX; other tests in this file are about them."""
 
 EVERY = """
 import json, os, sys
@@ -156,7 +156,7 @@ for name, words in cases.items():
 
 @pytest.mark.slow
 def test_every_command_runs(faulty: FaultServer) -> None:
-    """Each command that the program has shows its help, and each that asks no provider does its work."""
+    """Every command shows its help, and every command that needs no provider works."""
     write("in.jsonl", [request("a")])
     spreadsheet(Path("table.ods"), cells("text"), cells("one"))
     on_windows(EVERY, json.dumps(STATE_ONLY), json.dumps(sorted(ELSEWHERE)))
@@ -182,7 +182,7 @@ with fake_provider(lambda _: "yes", polls=1_000_000) as fake:
 
 @pytest.mark.slow
 def test_requests_outside_of_a_batch() -> None:
-    """A sample, and what a deadline leaves no time for."""
+    """`sample` works, and so do requests that are sent outside of a batch because of a deadline."""
     assert on_windows(AT_ONCE).strip() == "['a', 'b', 'c'] 4"
 
 
@@ -199,8 +199,8 @@ assert "was not delivered" in told.err, told
 
 
 @pytest.mark.slow
-def test_the_keyring_and_messages(faulty: FaultServer, tmp_path: Path) -> None:
-    """A key in the keyring is used, and a message that cannot be sent is a warning."""
+def test_the_keyring_and_notifications(faulty: FaultServer, tmp_path: Path) -> None:
+    """A key in the keyring is used, and a notification that cannot be sent is a warning."""
     pytest.importorskip("apprise")
     pytest.importorskip("keyrings.alt.file")
     keyring = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring", "XDG_DATA_HOME": str(tmp_path)}
@@ -233,7 +233,7 @@ Batch(line, provider=provider).submit()
 
 @pytest.mark.slow
 def test_programs(faulty: FaultServer) -> None:
-    """`Batch` with each kind of input, and `Jobs`, do their work."""
+    """`Batch` with each kind of input works, and so does `Jobs`."""
     out = on_windows(PYTHON, URL=faulty.base_url)
     assert "answer to" in out
     assert len(faulty.batches) == 6
@@ -259,7 +259,7 @@ with fake_provider(lambda request: "yes") as fake:
 
 @pytest.mark.slow
 def test_data_frames_and_the_fake_provider() -> None:
-    """They do their work, and the fake provider ends well, also if a job is still held that has its registry open."""
+    """`map`, `embed`, `start` and `attach` work, and the fake provider ends while a job still has its registry open."""
     temp = Path("temp")
     temp.mkdir()
     out = on_windows(FRAMES, TMPDIR=str(temp.absolute()), TEMP=str(temp.absolute())).splitlines()
@@ -275,8 +275,8 @@ import openai_batch.local.launch, openai_batch.local.settings
 """
 
 
-def test_every_module_is_imported_without_those_of_posix() -> None:
-    """Only the server of the local provider may need a module that Windows lacks."""
+def test_every_module_can_be_imported_without_posix_modules() -> None:
+    """Only the server of the local provider needs modules that Windows does not have."""
     on_windows(MODULES)
 
 
@@ -293,7 +293,7 @@ for name in ("nul", "CON.jsonl", "a:b.jsonl", "a.jsonl.", "a.jsonl "):
 
 @pytest.mark.slow
 def test_what_windows_cannot_do_is_refused_before_anything_is_sent(faulty: FaultServer, home: Path) -> None:
-    """The local provider, and names of outputs that Windows gives another meaning."""
+    """The local provider and reserved file names are refused."""
     write("in.jsonl", [request("a")])
     on_windows(REFUSED)
     assert not faulty.requests
@@ -310,7 +310,7 @@ print(keep_id(SimpleNamespace(id=1, provider="p"), info, RegistryError("full")))
 
 
 def test_the_id_of_a_batch_that_cannot_be_registered_is_kept(home: Path) -> None:
-    """Also one with characters that Windows allows in no name."""
+    """The id is written to a file, even if it has characters that file names on Windows cannot have."""
     assert "its id is in" in on_windows(KEEP)
     (note,) = (home / "state").glob("obatch-emergency-*.json")
     assert "batch:a/b" in note.read_text(encoding="utf-8")
@@ -338,7 +338,7 @@ assert ids("changed.jsonl") == ["b"]
 
 @pytest.mark.slow
 def test_an_output_that_another_program_has_open(faulty: FaultServer) -> None:
-    """It is not replaced, it is said what to do, and then the same command writes the results, which are kept."""
+    """An output that another program has open is not replaced; once it is closed, the same command replaces it."""
     on_windows(OPEN)
     assert len(faulty.batches) == 2
     assert sorted(path.name for path in Path().iterdir()) == ["changed.jsonl", "in.jsonl", "more.jsonl", "out.jsonl"]
@@ -362,6 +362,6 @@ for damaged in (b"<html>", whole.replace(b"{", b"[", 1)):
 
 @pytest.mark.slow
 def test_a_kept_file_that_is_damaged_is_downloaded_again(faulty: FaultServer) -> None:
-    """It is moved away or deleted after it was closed."""
+    """A damaged result file can be replaced, since it is closed first."""
     on_windows(DAMAGED)
     assert len(faulty.batches) == 1

@@ -1,4 +1,4 @@
-"""What the tests of the interface of 0.3.4 share: an empty working folder, and a provider that does as planned."""
+"""Fixtures of the tests of the interface of 0.3.4: an empty working folder, and a provider with planned answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = ("OPENAI_API_KEY", "PARASAIL_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_I
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, with no key and no configuration but the test's own."""
+    """Work in an empty folder, without keys and with an empty configuration file."""
     place = tmp_path / "work"
     place.mkdir()
     monkeypatch.chdir(place)
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
-    """Run a provider, and point both providers of 0.3.4 at it."""
+    """Run a provider, and configure both providers of 0.3.4 to use it."""
     with running() as server:
         point_at(server.base_url)
         monkeypatch.setenv("TEST_KEY", "test-key-1")
@@ -41,7 +41,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
 
 
 def point_at(base_url: str) -> None:
-    """Write a configuration that moves OpenAI and Parasail to `base_url`."""
+    """Write a configuration in which OpenAI and Parasail have this `base_url`."""
     tables = (f'[providers.{name}]\nbase_url = "{base_url}"\napi_key_env = "TEST_KEY"\n' for name in NAMES)
     Path(os.environ["OBATCH_CONFIG"]).write_text("\n".join(tables), encoding="utf-8")
 
@@ -50,7 +50,7 @@ NAMES = ("openai", "parasail")
 
 
 def python(*words: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run Python with `words` as its arguments in the present folder and environment."""
+    """Run Python with the arguments `words` in the current folder and environment."""
     options = {"timeout": 60, "capture_output": True, "text": True} | options
     done: subprocess.CompletedProcess[str] = subprocess.run([sys.executable, *words], check=False, **options)
     if check:

@@ -1,4 +1,4 @@
-"""A small provider on a real socket that does what a test plans: statuses, faults, and a ledger of every request."""
+"""A small provider on a real socket with planned statuses and faults, which records every request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Call:
-    """One request as it came in."""
+    """One received request."""
 
     method: str
     path: str
@@ -31,8 +31,8 @@ class Call:
 class Stub:
     """The plan, and what happened.
 
-    `statuses` are shown one a look, the last one for ever. `faults` are (path pattern, status, headers), each
-    used once, before anything is done. `lose_create` drops the connection after a batch has been created.
+    `statuses` are shown one per poll, then always the last one. `faults` are (path pattern, status, headers), each
+    used once, instead of the normal answer. `lose_create` drops the connection after a batch has been created.
     `failing` are custom ids whose request ends in the error file.
     """
 
@@ -50,26 +50,26 @@ class Stub:
     looks: int = 0
 
     def seen(self, method: str, pattern: str) -> list[Call]:
-        """Return the calls of that method whose path matches."""
+        """Return the calls with that method whose path matches."""
         return [call for call in self.calls if call.method == method and re.search(pattern, call.path)]
 
     def lines(self, file_id: str) -> list[dict[str, Any]]:
-        """Return a file's lines, parsed."""
+        """Return the parsed lines of a file."""
         return [json.loads(line) for line in self.files[file_id].splitlines()]
 
     def uploaded(self) -> bytes:
-        """Return the one input that was uploaded."""
+        """Return the content of the only uploaded input."""
         (file_id,) = (name for name in self.files if name.startswith("file-in"))
         return self.files[file_id]
 
     def answer(self, call: Call) -> tuple[int, bytes] | None:
-        """Return status and body; None drops the connection."""
+        """Return the status and the body; None drops the connection."""
         if call.path == "/v1/files" and call.method == "POST":
             return 200, self._upload(call)
         if call.path == "/v1/batches" and call.method == "POST":
             try:
                 made = self._create(json.loads(call.body))
-            except ValueError as exc:  # an input that is no JSON: better told at once than waited for
+            except ValueError as exc:  # an input that is not JSON is reported at once
                 return 400, _json({"error": {"message": str(exc)}})
             return None if self.lose_create else (200, made)
         if call.path.startswith("/v1/batches?") or call.path == "/v1/batches":
@@ -127,7 +127,7 @@ class Stub:
 
 @contextlib.contextmanager
 def running(**plan: Any) -> Iterator[Stub]:
-    """Run a stub of that plan on a port of its own."""
+    """Run a stub with that plan on its own port."""
     stub = Stub(**plan)
 
     class Handler(BaseHTTPRequestHandler):
@@ -159,7 +159,7 @@ def running(**plan: Any) -> Iterator[Stub]:
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
-            self.close_connection = "Content-Length" in headers  # which then is not the truth
+            self.close_connection = "Content-Length" in headers  # a planned length is wrong, so it is closed
             self.send_header("Content-Type", "application/json")
             self.end_headers()
             self.wfile.write(body)
@@ -168,7 +168,7 @@ def running(**plan: Any) -> Iterator[Stub]:
         do_POST = _serve  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Where a batch's requests and results lie, and what a batch does when something goes wrong on the way."""
+"""The input and result files of a `Batch`, and its behavior after errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ids(data: bytes) -> list[str]:
 
 
 def test_a_write_only_file_is_read_by_its_name(stub: Stub) -> None:
-    """A file opened for writing is uploaded while open, and another after it was closed."""
+    """A file opened for writing is uploaded while it is open, and another one after it was closed."""
     with Path("a.jsonl").open("w", encoding="utf-8") as handle:
         batch = Batch(handle)
         batch.add_to_batch(**HELLO)
@@ -41,7 +41,7 @@ def test_a_write_only_file_is_read_by_its_name(stub: Stub) -> None:
 
 
 def test_temporary_files_and_other_encodings(stub: Stub) -> None:
-    """A temporary file works, and a text handle's own encoding and line ends do not reach the lines."""
+    """A temporary file works, and the encoding and line ends of its handle are not in the upload."""
     with tempfile.NamedTemporaryFile("w+", encoding="utf-16", newline="\r\n") as handle:
         batch = Batch(handle)
         batch.add_to_batch(**HELLO)
@@ -52,7 +52,7 @@ def test_temporary_files_and_other_encodings(stub: Stub) -> None:
 
 
 def test_a_pipe_cannot_be_read_back(stub: Stub) -> None:
-    """What went into a pipe is not sent, and the message says what to give instead."""
+    """Requests written to a pipe cannot be sent, and the error says what to use instead."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as pipe, os.fdopen(reading, "rb"):
         batch = Batch(pipe)
@@ -62,8 +62,8 @@ def test_a_pipe_cannot_be_read_back(stub: Stub) -> None:
     assert stub.calls == []
 
 
-def test_a_file_replaced_meanwhile_is_not_sent(stub: Stub) -> None:
-    """The batch sends what it wrote, even if the name has come to mean another file."""
+def test_a_file_replaced_after_it_was_written_is_not_sent(stub: Stub) -> None:
+    """The batch sends what it wrote, even if another file has replaced its file."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
     with Batch("other.jsonl", custom_id_prefix="other") as other:
@@ -73,8 +73,8 @@ def test_a_file_replaced_meanwhile_is_not_sent(stub: Stub) -> None:
     assert ids(stub.uploaded()) == ["line-1"]
 
 
-def test_a_byte_order_mark_is_left_out(stub: Stub) -> None:
-    """An editor's byte order mark is warned of and not sent."""
+def test_a_byte_order_mark_is_not_sent(stub: Stub) -> None:
+    """A byte order mark causes a warning and is not sent."""
     with Batch("in.jsonl") as batch:
         batch.add_to_batch(**HELLO)
     content = Path("in.jsonl").read_bytes()
@@ -84,8 +84,8 @@ def test_a_byte_order_mark_is_left_out(stub: Stub) -> None:
     assert stub.uploaded() == content
 
 
-def test_a_batch_that_is_dropped_leaves_its_lines() -> None:
-    """Without `with` and without submitting, the requests are in the file once the batch is gone."""
+def test_a_deleted_batch_leaves_its_requests_in_the_file() -> None:
+    """Without `with` and without submitting, the requests are in the file after the batch is deleted."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
     del batch
@@ -93,8 +93,8 @@ def test_a_batch_that_is_dropped_leaves_its_lines() -> None:
     assert ids(Path("in.jsonl").read_bytes()) == ["line-1"]
 
 
-def test_adding_goes_on_after_the_with_block() -> None:
-    """Requests added after the file was closed stand behind those before."""
+def test_requests_can_be_added_after_the_with_block() -> None:
+    """Requests added after the file was closed are appended."""
     with Batch("in.jsonl", custom_id_prefix="row") as batch:
         batch.add_to_batch(**HELLO)
     with batch:
@@ -103,7 +103,7 @@ def test_adding_goes_on_after_the_with_block() -> None:
 
 
 def test_a_refused_submission_can_be_repeated(stub: Stub) -> None:
-    """After an error that created nothing, the same batch is submitted by calling again, and is created once."""
+    """After an error that created nothing, the same batch can be submitted again, and is created once."""
     stub.faults = [("POST /v1/files", 401, {}), ("POST /v1/batches", 400, {})]
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
@@ -116,7 +116,7 @@ def test_a_refused_submission_can_be_repeated(stub: Stub) -> None:
 
 
 def test_an_uncertain_creation_is_looked_for_again(stub: Stub) -> None:
-    """When nothing tells whether a batch exists, the next call finds it instead of creating another."""
+    """If it is unknown whether a batch exists, the next call finds it instead of creating another one."""
     provider = get_provider_by_name("openai")
     provider.create_timeout, provider.create_grace = 0.5, 0.0
     stub.lose_create = True
@@ -134,7 +134,7 @@ def test_an_uncertain_creation_is_looked_for_again(stub: Stub) -> None:
 
 
 def test_a_download_that_fails_changes_nothing(stub: Stub) -> None:
-    """A result that cannot be fetched leaves the earlier file and no debris."""
+    """If a result cannot be downloaded, the earlier file stays, and no partial file is left."""
     Path("out.jsonl").write_text("older\n", encoding="utf-8")
     batch = Batch("in.jsonl", "out.jsonl")
     batch.add_to_batch(**HELLO)
@@ -146,8 +146,8 @@ def test_a_download_that_fails_changes_nothing(stub: Stub) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
-def test_results_may_go_into_open_files(stub: Stub) -> None:
-    """Results are written into handles for text and for bytes, which stay open."""
+def test_results_can_be_written_to_open_files(stub: Stub) -> None:
+    """Results can be written to open text and binary files, which stay open."""
     stub.failing = {"line-2"}
     text, binary = io.StringIO(), io.BytesIO()
     batch = Batch("in.jsonl", text, binary)
@@ -159,8 +159,8 @@ def test_results_may_go_into_open_files(stub: Stub) -> None:
     assert ids(binary.getvalue()) == ["line-2"]
 
 
-def test_an_empty_error_file_id_is_no_file(stub: Stub) -> None:
-    """A provider's empty string for "no error file" is not fetched."""
+def test_an_empty_error_file_id_means_no_file(stub: Stub) -> None:
+    """An empty string as the id of the error file means that there is none."""
     stub.empty_error_id = True
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
@@ -169,7 +169,7 @@ def test_an_empty_error_file_id_is_no_file(stub: Stub) -> None:
 
 
 def test_a_providers_own_status_words_are_translated(stub: Stub) -> None:
-    """Upper-case and foreign status words are given in the standard ones, which loops compare with."""
+    """Status words in upper case and of other vendors are translated to the standard ones."""
     stub.statuses = ["PROGRESS", "COMPLETED"]
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
@@ -178,7 +178,7 @@ def test_a_providers_own_status_words_are_translated(stub: Stub) -> None:
 
 
 def test_a_batch_id_never_becomes_a_path(stub: Stub) -> None:
-    """Results of a batch with a hostile id stay in the working folder."""
+    """Results of a batch with a malicious id stay in the working folder."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
     batch.submit()
@@ -188,7 +188,7 @@ def test_a_batch_id_never_becomes_a_path(stub: Stub) -> None:
 
 
 def test_options_reach_the_provider(stub: Stub) -> None:
-    """Extra headers and query go out with the request for the status."""
+    """Extra headers and query parameters are sent with the request for the status."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
     batch.submit()
@@ -201,7 +201,7 @@ def test_options_reach_the_provider(stub: Stub) -> None:
 
 @pytest.mark.slow
 def test_a_cut_result_is_not_kept(stub: Stub) -> None:
-    """A result that arrives shorter than announced is refused."""
+    """A result that is shorter than announced is refused."""
     batch = Batch("in.jsonl")
     batch.add_to_batch(**HELLO)
     batch.submit()

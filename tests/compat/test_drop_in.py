@@ -1,4 +1,4 @@
-"""What programs for 0.3.4 rely on beside names and signatures, and what `Batch` has beyond 0.3.4."""
+"""What programs for 0.3.4 rely on besides names and signatures, and what `Batch` can do beyond 0.3.4."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ CHAT: dict[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content
 
 
 class Label(BaseModel):
-    """A form of answers."""
+    """A schema of answers."""
 
     label: str
     score: int = 0
 
 
 def line(custom_id: str = "a", **body: Any) -> bytes:
-    """Return a line of a ready input."""
+    """Return a line of a ready batch input."""
     whole = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": CHAT | body}
     return json.dumps(whole).encode() + b"\n"
 
 
 def provider_at(base_url: str, **values: Any) -> Provider:
-    """Return a provider that a program makes itself."""
+    """Return a provider made by a program."""
     return Provider(**{"name": "x", "base_url": base_url, "api_key": "key-0123456789abcdef"} | values)
 
 
 def failure(stub: Stub, status: int, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the error of a status that is asked for and answered with `status`."""
+    """Return the error of a status request that is answered with `status`."""
     monkeypatch.setattr(stub, "faults", [("GET /v1/batches/", status, {"Retry-After-Ms": "1"})] * 5)
     with pytest.raises(openai.APIStatusError) as caught:
         Batch(batch_id="batch_1", provider=provider_at(stub.base_url)).status()
@@ -65,12 +65,12 @@ def failure(stub: Stub, status: int, monkeypatch: pytest.MonkeyPatch) -> Any:
         (503, openai.InternalServerError, openai_batch.ApiError),
     ],
 )
-def test_errors_are_also_the_sdks(
+def test_errors_are_also_errors_of_the_sdk(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, status: int, theirs: type[Exception], ours: type[Exception]
 ) -> None:
-    """An error is caught as the SDK's and as ours, and has the attributes of both, also after a pickle."""
+    """An error is an instance of the SDK's class and of ours, with the attributes of both, also after pickling."""
     error: Any = failure(stub, status, monkeypatch)
-    copied: Any = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    copied: Any = pickle.loads(pickle.dumps(error))  # noqa: S301 - data of this test
     for each in (error, copied):
         assert issubclass(type(each), theirs)
         assert issubclass(type(each), ours)
@@ -82,23 +82,23 @@ def test_errors_are_also_the_sdks(
     assert error.response.status_code == status
 
 
-def test_a_lost_connection_is_also_the_sdks() -> None:
-    """Nobody listens at that port."""
+def test_a_connection_error_is_also_an_error_of_the_sdk() -> None:
+    """A connection error is an instance of the SDK's class too."""
     with pytest.raises(openai.APIConnectionError) as caught:
         Batch(batch_id="batch_1", provider=provider_at("http://127.0.0.1:9/v1")).status()
     assert isinstance(caught.value, openai_batch.UnreachableError)
     assert isinstance(pickle.loads(pickle.dumps(caught.value)), openai.APIConnectionError)  # noqa: S301
 
 
-def test_a_missing_key_is_also_the_sdks() -> None:
-    """Without a key the client is not made."""
+def test_a_missing_key_is_also_an_error_of_the_sdk() -> None:
+    """Without a key, an error of both classes is raised."""
     with pytest.raises(openai.OpenAIError, match="OPENAI_API_KEY is not set") as caught:
         Batch(batch_id="batch_1", provider="openai").status()
     assert isinstance(caught.value, openai_batch.AuthError)
 
 
-def test_a_key_that_is_repeated_is_in_no_attribute(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK's `body` and `message` have no key either."""
+def test_a_repeated_key_is_in_no_attribute(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that the server repeats is also removed from the SDK's `body` and `message`."""
     key = provider_at("").api_key
     answer = (401, json.dumps({"error": {"message": f"bad key {key}", "seen": [key]}}).encode())
     monkeypatch.setattr(stub, "answer", lambda _: answer)
@@ -109,12 +109,12 @@ def test_a_key_that_is_repeated_is_in_no_attribute(stub: Stub, monkeypatch: pyte
 
 
 def test_the_errors_need_no_sdk() -> None:
-    """`openai_batch.errors` is light."""
+    """`openai_batch.errors` does not import the SDK."""
     assert python("-c", "import sys, openai_batch.errors; print('openai' in sys.modules)").stdout == "False\n"
 
 
-def test_no_key_was_sent_is_told(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal for want of a key does not say to check the key."""
+def test_the_error_says_that_no_key_was_sent(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a request without a key is refused, the hint says that no key was sent."""
     monkeypatch.setattr(stub, "answer", lambda _: (401, b"{}"))
     with pytest.raises(openai_batch.AuthError) as caught:
         Batch(batch_id="batch_1", provider=provider_at(stub.base_url, api_key=None)).status()
@@ -122,7 +122,7 @@ def test_no_key_was_sent_is_told(stub: Stub, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_key_that_is_not_sent_is_named(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenAI's key stays at home, the warning says so and how to send it; then it is sent without a warning."""
+    """A warning says that OPENAI_API_KEY is not sent to another host, and how to send it; then it is sent silently."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proxy")
     with pytest.warns(UserWarning, match=r"OPENAI_API_KEY is not sent to 127\.0\.0\.1:\d+.*api_key_env_var") as caught:
         Batch(line(), provider=Provider(base_url=stub.base_url)).submit()
@@ -137,7 +137,7 @@ def test_a_key_that_is_not_sent_is_named(stub: Stub, monkeypatch: pytest.MonkeyP
 
 
 def test_the_key_of_a_named_provider_is_named(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-p parasail --base-url` elsewhere sends no key of Parasail, and says so."""
+    """`-p parasail --base-url` with another host does not send Parasail's key, and a warning says so."""
     monkeypatch.setenv("TEST_KEY", "test-key-1")
     Path("in.jsonl").write_bytes(line())
     elsewhere = stub.base_url.replace("127.0.0.1", "localhost")
@@ -146,8 +146,8 @@ def test_the_key_of_a_named_provider_is_named(stub: Stub, monkeypatch: pytest.Mo
     assert "authorization" not in stub.calls[0].headers
 
 
-def test_a_bare_provider_is_the_sdks_environment(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`Provider()` takes OPENAI_BASE_URL and OPENAI_API_KEY, also in `Batch` and `Jobs`."""
+def test_a_provider_without_arguments_uses_the_sdks_environment(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Provider()` uses OPENAI_BASE_URL and OPENAI_API_KEY, also in `Batch` and `Jobs`."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     assert str(Provider().get_client().base_url) == "https://api.openai.com/v1/"
     monkeypatch.setenv("OPENAI_BASE_URL", stub.base_url)
@@ -158,7 +158,7 @@ def test_a_bare_provider_is_the_sdks_environment(stub: Stub, monkeypatch: pytest
 
 
 def test_a_provider_by_name(stub: Stub) -> None:
-    """`Batch(provider="openai")` is `get_provider_by_name("openai")`."""
+    """`Batch(provider="openai")` uses `get_provider_by_name("openai")`."""
     assert Batch(line(), provider="openai").submit() == "batch_1"
     assert stub.calls
     with pytest.raises(UnknownProviderError, match="No provider found with name: nobody"):
@@ -181,7 +181,7 @@ def test_own_providers_in_the_list(monkeypatch: pytest.MonkeyPatch, way: str) ->
 
 
 def test_numpy_values_and_subclasses() -> None:
-    """Values of numpy, and of subclasses of str, int and float, are written as what they are."""
+    """Numpy values and instances of subclasses of str, int and float are written as plain values."""
     numpy = pytest.importorskip("numpy")
 
     class Text(str):
@@ -215,8 +215,8 @@ def test_values_of_numpy_in_jobs() -> None:
         assert [request["body"]["temperature"] for request in fake.requests] == [0.5, 0.5]
 
 
-def test_a_type_as_the_form_of_answers() -> None:
-    """A pydantic model as `response_format` or `text_format` is its schema, in strict form, as in the SDK's `parse`."""
+def test_a_type_as_response_format() -> None:
+    """A pydantic model as `response_format` or `text_format` is sent as a strict schema, as with the SDK's `parse`."""
     text = io.StringIO()
     batch = Batch(text)
     batch.add_to_batch(**CHAT, response_format=Label)
@@ -233,8 +233,8 @@ def test_a_type_as_the_form_of_answers() -> None:
         batch.add_to_batch(**CHAT, response_format=int)
 
 
-def test_a_type_as_the_form_of_answers_in_jobs() -> None:
-    """The same in lists of requests, with and without a URL."""
+def test_a_type_as_response_format_in_jobs() -> None:
+    """A pydantic model also works in lists of requests, with and without a URL."""
     body = CHAT | {"response_format": Label}
     with fake_provider() as fake, Jobs("state") as jobs:
         jobs.submit([body, {"custom_id": "b", "url": "/v1/chat/completions", "body": body}]).wait()
@@ -244,7 +244,7 @@ def test_a_type_as_the_form_of_answers_in_jobs() -> None:
 
 @pytest.mark.parametrize("kind", ["mock", "plain objects"])
 def test_a_mocked_client(kind: str) -> None:
-    """A client of a program's own tests is used by its plain methods, to the end."""
+    """A mocked client of a program's own tests is used for all calls."""
     client: Any = MagicMock()
     ended: Any = SimpleNamespace(id="b1", status="completed", output_file_id="f2", error_file_id=None)
     client.files.create.return_value.id = "f1"
@@ -264,8 +264,8 @@ def test_a_mocked_client(kind: str) -> None:
     assert client.batches.create.call_args.kwargs["input_file_id"] == "f1"
 
 
-def test_a_client_of_the_programs_own(stub: Stub) -> None:
-    """`Provider._client` may be set; it is used, and left open."""
+def test_a_client_made_by_the_program(stub: Stub) -> None:
+    """`Provider._client` can be set; it is used, and not closed."""
     provider = Provider(name="x", base_url="http://127.0.0.1:9/v1")
     provider._client = openai.OpenAI(base_url=stub.base_url, api_key="its-own")  # type: ignore[misc]
     assert Batch(line(), provider=provider).submit() == "batch_1"
@@ -274,7 +274,7 @@ def test_a_client_of_the_programs_own(stub: Stub) -> None:
 
 
 def test_a_ready_file_for_an_unknown_provider(stub: Stub) -> None:
-    """Its form is checked, and no limit that nobody has stated; one that somebody has is."""
+    """The format of a ready file is checked, and only limits that are known for the provider."""
     two = line("a", model="m1") + line("b", model="m2")
     assert Batch(two, provider=provider_at(stub.base_url)).submit() == "batch_1"
     with pytest.raises(InputError, match="accepts 1 per file"):
@@ -286,8 +286,8 @@ def test_a_ready_file_for_an_unknown_provider(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16])
-def test_the_metadata_is_the_programs_own(stub: Stub, count: int) -> None:
-    """As many pairs as a provider takes may be given, and `status` shows them as they were given."""
+def test_the_metadata_is_that_of_the_program(stub: Stub, count: int) -> None:
+    """As many pairs as the provider accepts can be given, and `status` returns them unchanged."""
     given = {f"k{number}": "1" for number in range(count)} or None
     batch = Batch(line(), provider="openai")
     batch.submit(metadata=given)
@@ -295,8 +295,8 @@ def test_the_metadata_is_the_programs_own(stub: Stub, count: int) -> None:
     assert len(json.loads(stub.seen("POST", "/v1/batches$")[0].body)["metadata"]) <= 16
 
 
-def test_batches_of_batch_do_not_stop_a_job(stub: Stub) -> None:
-    """A batch that `Batch` has made is none of a job's, even if it is as large."""
+def test_batches_of_batch_are_not_used_for_a_job(stub: Stub) -> None:
+    """A batch created by `Batch` is not used for a job with the same input."""
     Batch(line(), provider="openai").submit()
     with Jobs("state") as jobs:
         assert jobs.submit([CHAT], provider="openai").batch_ids == ["batch_2"]
@@ -304,7 +304,7 @@ def test_batches_of_batch_do_not_stop_a_job(stub: Stub) -> None:
 
 
 def test_the_name_of_a_new_input_is_known() -> None:
-    """After the first request the generated name can be read, as path and as its `name`."""
+    """After the first request `submission_input_file` is the generated path."""
     with Batch() as one, Batch() as two:
         for batch in (one, two):
             batch.add_to_batch(**CHAT)
@@ -316,7 +316,7 @@ def test_the_name_of_a_new_input_is_known() -> None:
 
 
 def test_a_custom_id_of_a_subclass() -> None:
-    """A subclass may override `_get_custom_id`."""
+    """A subclass can override `_get_custom_id`."""
 
     class Own(Batch):
         def _get_custom_id(self) -> str:
@@ -327,8 +327,8 @@ def test_a_custom_id_of_a_subclass() -> None:
     assert json.loads(text.getvalue())["custom_id"] == "mine-0"
 
 
-def test_a_dry_run_makes_empty_files_and_empties_none() -> None:
-    """The output files exist after the dry run, and those that were there are as they were."""
+def test_a_dry_run_creates_missing_files_only() -> None:
+    """A dry run creates output files that do not exist, and does not change those that do."""
     Path("err.jsonl").write_text("precious", encoding="utf-8")
     batch = Batch("in.jsonl", Path("new/out.jsonl"), "err.jsonl")
     batch.add_to_batch(**CHAT)
@@ -339,7 +339,7 @@ def test_a_dry_run_makes_empty_files_and_empties_none() -> None:
 
 
 def test_results_in_the_order_of_the_input(stub: Stub) -> None:
-    """Failed and missing requests have a result too; a batch that still runs has none."""
+    """Results are in input order; failed and missing requests have a result; a running batch has none."""
     stub.failing = {"a"}
     stub.statuses = ["in_progress", "completed"]
     given = line("a") + line("b") + line("c")
@@ -359,7 +359,7 @@ def test_results_in_the_order_of_the_input(stub: Stub) -> None:
 
 
 def test_results_after_the_input_was_replaced(stub: Stub) -> None:
-    """The order is that of what was sent, not of what has its name now."""
+    """Results are in the order of what was sent, even if the input file has been replaced."""
     with Batch("in.jsonl", custom_id_prefix="b", provider="openai") as batch:
         for text in ("y", "x"):
             batch.add_to_batch(model="gpt-4", messages=[{"role": "user", "content": text}])
@@ -372,7 +372,7 @@ def test_results_after_the_input_was_replaced(stub: Stub) -> None:
 
 
 def test_a_warning_that_is_an_error_comes_before_the_payment(stub: Stub) -> None:
-    """With `-W error`, a replaced input stops the program before the batch is created; another call creates it."""
+    """With `-W error`, a replaced input raises before the batch is created; the next call creates it."""
     Path("in.jsonl").write_text("older\n", encoding="utf-8")
     batch = Batch("in.jsonl", provider="openai")
     batch.add_to_batch(**CHAT)
@@ -386,7 +386,7 @@ def test_a_warning_that_is_an_error_comes_before_the_payment(stub: Stub) -> None
 
 
 def test_cancel() -> None:
-    """`cancel` asks the provider, and returns the batch."""
+    """`cancel` cancels the batch at the provider, and returns it."""
     with fake_provider(polls=5):
         batch = Batch(line(), provider="fake")
         with pytest.raises(ValueError, match="Batch has not been submitted yet"):
@@ -395,8 +395,8 @@ def test_cancel() -> None:
         assert batch.cancel().status in ("cancelling", "cancelled")
 
 
-def test_the_documentation_says_that_nothing_is_kept() -> None:
-    """Whoever reads `help(Batch)` learns that another run pays again, and what does not."""
+def test_the_docstring_says_that_no_record_is_kept() -> None:
+    """`help(Batch)` says that it keeps no record, and that `Jobs` does."""
     text = " ".join(str(Batch.__doc__).split())
     assert "It keeps no record." in text
     assert "`Jobs` keeps a record" in text

@@ -1,4 +1,4 @@
-"""Which provider is asked for a batch that only its id is known of."""
+"""Which providers are asked for a batch if only its id is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_users_profiles_are_asked_too(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All providers with a key are asked, the user's own included, and each gets its own key."""
+    """All providers with a key are asked, including the user's own, and each gets its own key."""
     with running() as mine:
         mine.batches["batch_9"] = {"id": "batch_9", "object": "batch", "status": "completed", "good": [], "bad": []}
         with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as config:
@@ -30,8 +30,8 @@ def test_users_profiles_are_asked_too(stub: Stub, monkeypatch: pytest.MonkeyPatc
         assert {call.headers["authorization"] for call in stub.calls} == {"Bearer test-key-1"}
 
 
-def test_a_key_from_a_command_is_asked_for_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile whose key a command prints is asked when nobody else has the batch."""
+def test_a_key_command_is_used_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile with a key command is asked only if no other provider has the batch."""
     with running() as first, running(statuses=["failed"]) as last:
         last.batches["batch_9"] = {"id": "batch_9", "object": "batch", "status": "failed", "good": [], "bad": []}
         Path(os.environ["OBATCH_CONFIG"]).write_text(
@@ -47,8 +47,8 @@ def test_a_key_from_a_command_is_asked_for_last(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("stub")
-def test_a_batch_that_nobody_has_names_who_was_asked() -> None:
-    """The message is that of before, and the hint tells what each provider answered."""
+def test_an_unknown_batch_error_names_the_providers_asked() -> None:
+    """The message is the same as in 0.3.4, and the hint shows what each provider answered."""
     with pytest.raises(ValueError, match="Could not auto-detect provider for batch ID nope") as caught:
         Batch(batch_id="nope").status()
     assert isinstance(caught.value, NotFoundError)

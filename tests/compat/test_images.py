@@ -1,4 +1,4 @@
-"""What `data_url` takes, and what it refuses."""
+"""What `data_url` accepts and refuses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def png() -> bytes:
 
 @contextlib.contextmanager
 def site(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[str]:
-    """Serve fixed answers; yield the site's URL."""
+    """Serve fixed answers; yield the URL of the site."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -38,11 +38,11 @@ def site(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[str]
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            with contextlib.suppress(ConnectionError):  # the other side may have had enough
+            with contextlib.suppress(ConnectionError):  # the client may close the connection early
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Write nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -56,7 +56,7 @@ def site(answers: dict[str, tuple[int, dict[str, str], bytes]]) -> Iterator[str]
 
 
 def test_every_kind_of_argument_gives_the_same() -> None:
-    """Paths, URIs, bytes of every sort, handles and a data URL all end as the same data URL."""
+    """Paths, URIs, binary values, handles and a data URL all give the same data URL."""
     data = png()
     path = Path("a b.png")
     path.write_bytes(data)
@@ -101,8 +101,8 @@ def test_pil_images_of_every_mode(mode: str, mime: str) -> None:
         (b"\x01\x02\x03", "application/octet-stream"),
     ],
 )
-def test_types_are_told_by_content(start: bytes, mime: str) -> None:
-    """Common formats are known by how they begin."""
+def test_types_are_recognized_by_content(start: bytes, mime: str) -> None:
+    """Common formats are recognized by their first bytes."""
     assert data_url(start).startswith(f"data:{mime};base64,")
 
 
@@ -123,13 +123,13 @@ def test_types_are_told_by_content(start: bytes, mime: str) -> None:
     ],
 )
 def test_what_is_refused(arg: Any, message: str) -> None:
-    """What is no file, no URL and no image is refused in the words of before."""
+    """A value that is not a file, URL or image is refused with the message of 0.3.4."""
     with pytest.raises(ValueError, match=message):
         data_url(arg)
 
 
 def test_a_url_is_fetched_and_its_type_cleaned() -> None:
-    """The type comes from the header without parameters, or from the content where the header says nothing."""
+    """The type is taken from the header without its parameters, or else from the content."""
     data = png()
     answers = {
         "/a": (200, {"Content-Type": "image/png; charset=binary"}, data),
@@ -143,7 +143,7 @@ def test_a_url_is_fetched_and_its_type_cleaned() -> None:
 
 
 def test_a_url_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Errors, redirects to other schemes, cut and over-long answers are refused, each by name."""
+    """Errors, redirects to other schemes, truncated and very long answers are refused with their reason."""
     monkeypatch.setattr(module, "MAX_DOWNLOAD_BYTES", 2_000_000)
     Path("secret").write_text("secret", encoding="utf-8")
     answers = {

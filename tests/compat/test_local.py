@@ -1,4 +1,4 @@
-"""`Batch` on this very machine: the local provider's server is started by the first call."""
+"""`Batch` with the local provider, whose server is started by the first call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def upstream() -> Iterator[None]:
-    """Configure the local provider to have an echo run its requests, and end its server afterwards."""
+    """Configure the local provider with an echo as its upstream, and stop its server afterwards."""
     with echo_upstream(models=False) as echo:
         Path(os.environ["OBATCH_CONFIG"]).write_text(
             f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8"
@@ -31,7 +31,7 @@ def upstream() -> Iterator[None]:
 
 
 def test_a_batch_runs_here_and_is_found_again(capsys: pytest.CaptureFixture[str]) -> None:
-    """A batch needs no account, ends within moments in spite of a long interval, and is found by its id alone."""
+    """A local batch needs no account, does not wait for a long interval, and is found by its id."""
     with Batch(provider=get_provider_by_name("local")) as batch:
         for text in ("one", "two"):
             batch.add_to_batch(model="any", messages=[{"role": "user", "content": text}])

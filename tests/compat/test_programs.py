@@ -40,7 +40,7 @@ LINE = json.dumps(
     ],
 )
 def test_prompts_become_requests(prompt_args: list[str], create_args: list[str], key: str, model: str) -> None:
-    """Each prompt becomes one request of the kind asked for, with that kind's default model."""
+    """Each prompt becomes one request of the chosen kind, with the default model of that kind."""
     example_prompts.main(["p.txt", "-n", "7", *prompt_args])
     create_batch_input.main(["p.txt", "in.jsonl", *create_args])
     prompts = Path("p.txt").read_bytes().decode().split("\n")[:-1]
@@ -53,7 +53,7 @@ def test_prompts_become_requests(prompt_args: list[str], create_args: list[str],
 
 
 def test_example_prompts_write_unix_lines_to_a_closing_reader() -> None:
-    """A reader that goes away ends the program without a word."""
+    """If the reader closes the pipe, the program ends without output on standard error."""
     script = f"set -o pipefail; {sys.executable} -m openai_batch.example_prompts -n 200000 | head -n 1"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout.count("\n") == 1
@@ -63,7 +63,7 @@ def test_example_prompts_write_unix_lines_to_a_closing_reader() -> None:
 
 @pytest.mark.slow
 def test_standard_input_is_a_batch_input(stub: Stub) -> None:
-    """`-` sends what comes through a pipe, after checking it."""
+    """`-` reads the batch input from standard input, and checks it."""
     python("-m", "openai_batch.run", "-", "-o", "out.jsonl", input=f"{LINE}\n")
     assert stub.uploaded() == f"{LINE}\n".encode()
     assert json.loads(Path("out.jsonl").read_bytes())["custom_id"] == "a"
@@ -74,8 +74,8 @@ def test_standard_input_is_a_batch_input(stub: Stub) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("stub")
-def test_what_a_run_says() -> None:
-    """The messages are those of before, and say where the results are."""
+def test_the_messages_of_a_run() -> None:
+    """The messages are those of 0.3.4, and show where the results are."""
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     done = python("-m", "openai_batch.run", "in.jsonl", "-o", "deep/out.jsonl")
     lines = done.stdout.splitlines()
@@ -94,7 +94,7 @@ def test_what_a_run_says() -> None:
 
 
 def test_a_dry_run_counts_and_sends_nothing(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
-    """A dry run tells the number of requests, and that of a resumed batch needs no input."""
+    """A dry run shows the number of requests, and needs no input for a resumed batch."""
     second = LINE.replace('"a"', '"b"')
     Path("in.jsonl").write_text(f"{LINE}\n\n{second}", encoding="utf-8")
     assert run.main(["in.jsonl", "-n", "-c", "-p", "openai", "--api-key", "k"]) == "batch-dry-run"
@@ -127,7 +127,7 @@ def test_a_dry_run_counts_and_sends_nothing(stub: Stub, capsys: pytest.CaptureFi
 def test_an_error_is_two_lines_and_a_code(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, error: str
 ) -> None:
-    """What can be expected to go wrong is told without a traceback, with the exit code of its kind."""
+    """An expected error is shown without a traceback, with its exit code."""
     monkeypatch.delenv("TEST_KEY")
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     Path("latin.txt").write_bytes(b"fine\ncaf\xe9\n")
@@ -141,8 +141,8 @@ def test_an_error_is_two_lines_and_a_code(
 
 
 @pytest.mark.slow
-def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
-    """A failed request makes the exit code 5, and the error file is named."""
+def test_a_failed_request_gives_exit_code_5(stub: Stub) -> None:
+    """A failed request gives exit code 5, and the error file is shown."""
     stub.failing = {"b"}
     second = LINE.replace('"a"', '"b"')
     Path("in.jsonl").write_text(f"{LINE}\n{second}\n", encoding="utf-8")
@@ -154,7 +154,7 @@ def test_an_unfinished_request_is_counted_from_the_results(stub: Stub) -> None:
 
 @pytest.mark.slow
 def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
-    """Once there is a batch no hint sends a user to start another."""
+    """After the batch is created, the hint of an error shows how to resume it."""
     stub.faults = [("GET /v1/batches/", 401, {})]
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     done = python("-m", "openai_batch.run", "in.jsonl", "-p", "openai", check=False)
@@ -165,7 +165,7 @@ def test_an_error_after_the_creation_says_how_to_resume(stub: Stub) -> None:
 
 @pytest.mark.slow
 def test_an_uncertain_creation_has_its_own_code(stub: Stub) -> None:
-    """Where nothing tells whether a batch exists the program sends nothing twice and does not advise to."""
+    """If it is unknown whether a batch exists, nothing is sent twice, and the hint says where to look."""
     config = Path(os.environ["OBATCH_CONFIG"])
     text = config.read_text(encoding="utf-8")
     quick = "[providers.openai]\ncreate_timeout = 0.5\ncreate_grace = 0\n"
@@ -179,8 +179,8 @@ def test_an_uncertain_creation_has_its_own_code(stub: Stub) -> None:
     assert len(stub.seen("POST", "/v1/batches$")) == 1
 
 
-def test_control_c_says_how_to_go_on(stub: Stub) -> None:
-    """An interrupted run names the command that resumes it, without the key, and cancels nothing."""
+def test_ctrl_c_shows_how_to_resume(stub: Stub) -> None:
+    """After Ctrl-C the hint shows the command that resumes the batch, without the key, and nothing is cancelled."""
     stub.statuses = ["in_progress"]
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     command = [
@@ -212,7 +212,7 @@ def test_control_c_says_how_to_go_on(stub: Stub) -> None:
 
 
 def test_results_can_go_to_a_device(stub: Stub) -> None:
-    """`-o /dev/null` throws results away and leaves the device alone."""
+    """`-o /dev/null` discards the results, and the device stays."""
     Path("in.jsonl").write_text(f"{LINE}\n", encoding="utf-8")
     assert run.main(["in.jsonl", "-o", os.devnull]) == "batch_1"
     assert not Path(os.devnull).is_file()

@@ -1,6 +1,6 @@
-"""The programs and pipelines that the documentation of 0.3.4 shows, run as they stand against a real server.
+"""The programs and pipelines of the documentation of 0.3.4, run unchanged against a real server.
 
-Only the batch id of the resuming program is filled in, and sleeps are cut short.
+Only the batch id of the resuming program is replaced, and sleeps are shortened.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ SHORT_SLEEPS = "import time; _sleep = time.sleep; time.sleep = lambda seconds: _
 
 @pytest.fixture(autouse=True)
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run a server behind both providers, and cut the sleeps of every program short."""
+    """Run a server for both providers, and shorten the sleeps of every program."""
     (tmp_path / "path").mkdir()
     (tmp_path / "path/sitecustomize.py").write_text(SHORT_SLEEPS, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "path"))
@@ -161,7 +161,7 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def program(text: str, warning: str = "") -> list[str]:
-    """Run a program, and return the lines that it prints; it may say nothing on standard error but `warning`."""
+    """Run a program and return its output lines; standard error may only contain `warning`."""
     Path("program.py").write_text(text, encoding="utf-8")
     done = python("program.py")
     assert warning in done.stderr
@@ -170,7 +170,7 @@ def program(text: str, warning: str = "") -> list[str]:
 
 
 def results(name: str | Path) -> list[dict[str, Any]]:
-    """Return the lines of a results file, in the order of their numbers, each of them a success."""
+    """Return the lines of a results file in the order of their numbers; all must be successes."""
     lines = [json.loads(line) for line in Path(name).read_bytes().splitlines()]
     assert {line["response"]["status_code"] for line in lines} == {200}
     return sorted(lines, key=lambda line: int(line["custom_id"].removeprefix("line-")))
@@ -178,7 +178,7 @@ def results(name: str | Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_the_basic_program() -> None:
-    """A hundred chats from a default file come back under the batch's name."""
+    """A hundred chats are answered, and the results have the name that is printed."""
     last = program(BASIC)[-1]
     name = last.removeprefix("Batch completed with status completed and stored in ")
     lines = results(name)
@@ -196,8 +196,8 @@ def test_the_embeddings_program() -> None:
 
 
 @pytest.mark.slow
-def test_the_step_by_step_program_twice() -> None:
-    """Each step prints what it should, and the program can be run again."""
+def test_the_step_by_step_program_runs_twice() -> None:
+    """Each step prints the expected output, and the program can be run again."""
     for warning in ("", "batch_output.jsonl.1"):
         lines = program(STEP_BY_STEP, warning)
         assert lines[0].startswith("Batch submitted with ID: batch")
@@ -208,7 +208,7 @@ def test_the_step_by_step_program_twice() -> None:
 
 @pytest.mark.parametrize("text", [PROVIDERS, NAMED_PROVIDER])
 def test_the_provider_programs(text: str) -> None:
-    """Batches that are only built leave their requests in files of their own."""
+    """Batches that are not submitted leave their requests in separate files."""
     assert program(text) == []
     files = list(Path().glob("batch_submission_*.jsonl"))
     assert len(files) == text.count("add_to_batch")
@@ -217,7 +217,7 @@ def test_the_provider_programs(text: str) -> None:
 
 @pytest.mark.slow
 def test_the_resuming_program() -> None:
-    """A batch is found again by its id alone."""
+    """A batch is found by its id."""
     first = program(STEP_BY_STEP)
     batch_id = first[0].removeprefix("Batch submitted with ID: ")
     lines = program(RESUMING.replace("batch_abc123", batch_id))
@@ -230,7 +230,7 @@ def test_the_resuming_program() -> None:
     ("model", "options"), [("gpt-4o-mini", ""), ("meta-llama/Meta-Llama-3-8B-Instruct", "-p parasail")]
 )
 def test_the_shell_examples(model: str, options: str) -> None:
-    """A thousand example prompts go through the pipeline and come back answered."""
+    """The pipeline of the documentation answers a thousand example prompts."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     script = PIPELINE.format(model=model, options=options)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The test suite of 0.3.4 itself passes. It is taken from the package index, and is not part of this repository."""
+"""The test suite of 0.3.4 passes. It is downloaded from the package index, and is not part of this repository."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SHA256 = "d865e6179db33a453978ee6fee5432b59795d3b9099b81b7cf7432584b78f51c"
 TESTS = 24
-"""The tests of 0.3.4 that talk to no provider. One more is for Windows."""
+"""The number of tests of 0.3.4 that need no provider. One more is for Windows."""
 
 
 def archive(folder: Path) -> Path:
@@ -32,11 +32,11 @@ def archive(folder: Path) -> Path:
 
 
 def test_the_suite_of_0_3_4_passes(folder: Path, tmp_path: Path) -> None:
-    """Each of its tests that needs no provider passes against this package, with no key and no configuration."""
+    """Each test of 0.3.4 that needs no provider passes with this package, without keys or configuration."""
     with tarfile.open(archive(tmp_path / "index")) as source:
         source.extractall(tmp_path, filter="data")
     (tmp_path / "openai_batch-0.3.4" / "tests").rename(folder / "tests")
-    (folder / "httpx.py").touch()  # it is imported there, and not used; the current SDK does not bring it
+    (folder / "httpx.py").touch()  # the tests import it without using it, and the current SDK does not install it
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow: x\n    live: x\n", encoding="utf-8")
     words = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not slow and not live"]
     done = subprocess.run(

@@ -57,13 +57,13 @@ STATUS = ["self", "extra_headers", "extra_query", "extra_body", "timeout", "dry_
         (openai_batch.wait, ["client", "batch_id", "interval", "callback", "finished_callback", "status_kwargs"]),
     ],
 )
-def test_the_arguments_stand_in_their_order(function: Any, names: list[str]) -> None:
-    """Positional calls mean what they meant."""
+def test_the_arguments_are_in_the_same_order(function: Any, names: list[str]) -> None:
+    """Positional arguments are in the same order as in 0.3.4."""
     assert list(inspect.signature(function).parameters) == names
 
 
 def test_the_defaults() -> None:
-    """A new batch has the attributes and values that it had."""
+    """A new batch has the same attributes and values as in 0.3.4."""
     made = Batch()
     values = [getattr(made, name) for name in ("submission_input_file", "output_file", "error_file", "batch_id")]
     assert values == [None] * 4
@@ -92,7 +92,7 @@ def test_the_defaults() -> None:
     ],
 )
 def test_each_kind_of_request(params: dict[str, Any], kind: str, url: str, body: dict[str, Any]) -> None:
-    """The keys tell kind and endpoint, and the body is what was passed, but for what the kind reshapes."""
+    """The keys decide the kind and the endpoint, and the body is what was passed, except where the kind changes it."""
     text = io.StringIO()
     made = Batch(text)
     made.add_to_batch(**params)
@@ -124,7 +124,7 @@ def test_each_kind_of_request(params: dict[str, Any], kind: str, url: str, body:
     ],
 )
 def test_the_messages_of_a_bad_request(params: dict[str, Any], message: str) -> None:
-    """What users may match in messages is still in them, and each is a ValueError."""
+    """Messages that programs may match are unchanged, and each error is a ValueError."""
     with pytest.raises(ValueError, match=re.escape(message)):
         Batch(io.StringIO()).add_to_batch(**params)
 
@@ -144,8 +144,8 @@ def test_the_messages_of_a_bad_request(params: dict[str, Any], message: str) -> 
         ),
     ],
 )
-def test_the_messages_of_a_mixture(first: dict[str, Any], then: dict[str, Any], message: str) -> None:
-    """A batch holds one kind, and on OpenAI one model; the refusal reads as it did."""
+def test_the_messages_of_a_mixed_batch(first: dict[str, Any], then: dict[str, Any], message: str) -> None:
+    """A batch contains one kind of request, and on OpenAI one model; the messages are those of 0.3.4."""
     made = Batch(io.StringIO())
     made.add_to_batch(**first)
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -154,7 +154,7 @@ def test_the_messages_of_a_mixture(first: dict[str, Any], then: dict[str, Any], 
 
 
 def test_parasail_takes_two_models() -> None:
-    """Models may be mixed where the provider allows it."""
+    """Models can be mixed if the provider allows it."""
     made = Batch(io.StringIO())
     made.add_to_batch(**SCORE)
     made.add_to_batch(**SCORE | {"model": "n"})
@@ -162,7 +162,7 @@ def test_parasail_takes_two_models() -> None:
 
 
 def test_the_messages_of_a_wrong_order() -> None:
-    """Steps out of order are refused in the words of before."""
+    """Steps in the wrong order are refused with the messages of 0.3.4."""
     with pytest.raises(ValueError, match="Cannot specify both submission_input_file and batch_id because adding to an"):
         Batch("in.jsonl", batch_id="b")
     with pytest.raises(ValueError, match="Adding to an existing batch is not supported"):
@@ -177,8 +177,8 @@ def test_the_messages_of_a_wrong_order() -> None:
         Batch(batch_id="b").status()
 
 
-def test_a_dry_run_answers_as_before(capsys: pytest.CaptureFixture[str]) -> None:
-    """A dry run gives the ids and the status that it gave."""
+def test_a_dry_run_returns_the_same_as_in_0_3_4(capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run returns the same ids and status as in 0.3.4."""
     made = Batch(io.StringIO(), "out.jsonl", "err.jsonl")
     made.add_to_batch(**CHAT)
     result, output, error = made.submit_wait_download(interval=0, dry_run=True)
@@ -188,8 +188,8 @@ def test_a_dry_run_answers_as_before(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "completed\n"
 
 
-def test_the_other_names_of_the_input_maker() -> None:
-    """`create_input` and `create_batch` are `create_batch_input`."""
+def test_the_aliases_of_create_batch_input() -> None:
+    """`create_input` and `create_batch` are aliases of `create_batch_input`."""
     for module in (create_input, create_batch):
         assert (module.main, module.get_parser, module.Batch) == (
             create_batch_input.main,
@@ -199,7 +199,7 @@ def test_the_other_names_of_the_input_maker() -> None:
 
 
 def test_importing_is_light() -> None:
-    """Importing the package loads neither the openai client nor what it brings."""
+    """Importing the package imports neither the openai client nor its dependencies."""
     code = (
         "import sys, openai_batch; openai_batch.Batch, openai_batch.data_url, openai_batch.wait\n"
         "heavy = {'openai', 'httpx', 'httpx2', 'pydantic', 'typer', 'rich', 'starlette', 'asyncio', 'sqlite3'}\n"
@@ -209,7 +209,7 @@ def test_importing_is_light() -> None:
 
 
 def test_the_version_and_every_public_name() -> None:
-    """Each name in `__all__` is there, and the version is that of the installation."""
+    """Each name in `__all__` exists, and there is a version."""
     for name in openai_batch.__all__:
         assert getattr(openai_batch, name) is not None
     assert re.match(r"\d+\.\d+", openai_batch.__version__)

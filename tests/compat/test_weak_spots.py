@@ -1,4 +1,4 @@
-"""The faults of 0.3.4, one test each, by the numbers that they have in the list of what must not come back."""
+"""Faults of 0.3.4 that must not come back; the test names have their numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add(batch: Batch, count: int = 1, **changes: Any) -> Batch:
 
 
 def names(folder: str = ".") -> list[str]:
-    """Return the names in a folder."""
+    """Return the file names in a folder."""
     return sorted(path.name for path in Path(folder).iterdir())
 
 
@@ -42,7 +42,7 @@ def ready(name: str = "input.jsonl", url: str = "/v1/chat/completions", **body: 
 
 @pytest.mark.parametrize("kind", ["path", "default", "text handle"])
 def test_01_what_was_added_can_be_submitted(stub: Stub, kind: str) -> None:
-    """Requests written to a path, a default file or a text handle arrive at the provider."""
+    """Requests written to a path, a default file or a text handle are uploaded."""
     with Path("t.jsonl").open("w", encoding="utf-8") as handle:
         target = {"path": "in.jsonl", "default": None, "text handle": handle}[kind]
         add(Batch(target), 2).submit()
@@ -51,7 +51,7 @@ def test_01_what_was_added_can_be_submitted(stub: Stub, kind: str) -> None:
 
 
 def test_02_importing_needs_no_http_library() -> None:
-    """The package imports where neither openai nor an HTTP library can be imported."""
+    """The package can be imported without openai or an HTTP library."""
     code = (
         "import sys\n"
         "for name in ('openai', 'httpx', 'httpx2', 'pydantic'): sys.modules[name] = None\n"
@@ -61,7 +61,7 @@ def test_02_importing_needs_no_http_library() -> None:
 
 
 def test_03_the_openai_key_goes_to_no_other_host(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenAI's key, organisation and project never reach another provider."""
+    """OpenAI's key, organization and project are never sent to another provider."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-canary")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-canary")
@@ -74,7 +74,7 @@ def test_03_the_openai_key_goes_to_no_other_host(stub: Stub, monkeypatch: pytest
 
 
 def test_03_a_given_host_without_a_key_gets_none(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--base-url` alone sends no key of another provider."""
+    """With `--base-url` alone, no key of another provider is sent."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     with pytest.warns(UserWarning, match="OPENAI_API_KEY is not sent to localhost"):
         run.main([ready(), "--base-url", stub.base_url.replace("127.0.0.1", "localhost"), "-c"])
@@ -82,8 +82,8 @@ def test_03_a_given_host_without_a_key_gets_none(stub: Stub, monkeypatch: pytest
     assert "canary" not in str(stub.calls)
 
 
-def test_04_a_dry_run_leaves_files_alone() -> None:
-    """A dry run neither empties nor makes output and error files."""
+def test_04_a_dry_run_changes_no_files() -> None:
+    """A dry run does not create or change output and error files."""
     Path("out.jsonl").write_text("precious", encoding="utf-8")
     assert run.main([ready(), "--dry-run", "-o", "out.jsonl", "-e", "err.jsonl"]) == "batch-dry-run"
     assert Path("out.jsonl").read_text(encoding="utf-8") == "precious"
@@ -91,15 +91,15 @@ def test_04_a_dry_run_leaves_files_alone() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/embeddings", "/v1/rerank", "/v1/videos"])
-def test_05_the_endpoint_is_the_files_own(stub: Stub, endpoint: str) -> None:
-    """A file is submitted for the endpoint that its lines name, known here or not."""
+def test_05_the_endpoint_is_that_of_the_file(stub: Stub, endpoint: str) -> None:
+    """A file is submitted to the endpoint in its lines, even an unknown one."""
     run.main([ready(url=endpoint, model="sora-2", input="x"), "-c"])
     assert stub.batches["batch_1"]["endpoint"] == endpoint
 
 
 @pytest.mark.slow
 def test_06_a_dash_means_the_standard_streams(stub: Stub) -> None:
-    """`-o -` writes results to standard output and nothing else there; `-e -` writes errors to standard error."""
+    """`-o -` writes only the results to standard output; `-e -` writes the errors to standard error."""
     add(Batch("in.jsonl"), 2).__exit__(None, None, None)
     stub.failing = {"line-2"}
     done = python("-m", "openai_batch.run", "in.jsonl", "-o", "-", "-e", "-", check=False)
@@ -111,14 +111,14 @@ def test_06_a_dash_means_the_standard_streams(stub: Stub) -> None:
 
 
 def test_07_the_upload_has_a_jsonl_name(stub: Stub) -> None:
-    """Whatever the input is called, its upload ends in `.jsonl`."""
+    """An upload has a name that ends in `.jsonl`, for any name of the input."""
     run.main([ready("input.txt"), "-c"])
     Batch(Path("input.txt").read_bytes()).submit()
     assert list(stub.names.values()) == ["input.jsonl", "batch.jsonl"]
 
 
-def test_08_run_without_a_provider_decides_by_model_and_by_id(stub: Stub) -> None:
-    """Without `-p` the model tells the provider of a new batch, and asking tells that of an old one."""
+def test_08_run_finds_the_provider_by_model_or_by_id(stub: Stub) -> None:
+    """Without `-p`, the model decides the provider of a new batch, and all providers are asked for an existing one."""
     run.main([ready(), "-c"])
     assert run.main(["--resume", "batch_1", "-o", "out.jsonl"]) == "batch_1"
     assert stub.calls[0].headers["authorization"] == "Bearer test-key-1"
@@ -126,23 +126,23 @@ def test_08_run_without_a_provider_decides_by_model_and_by_id(stub: Stub) -> Non
 
 
 @pytest.mark.usefixtures("stub")
-def test_09_resume_takes_an_equals_sign() -> None:
+def test_09_resume_accepts_an_equals_sign() -> None:
     """`--resume=ID` is the same as `--resume ID`."""
     run.main([ready(), "-c"])
     assert run.main(["--resume=batch_1"]) == "batch_1"
     assert Path("batch_1-output.jsonl").exists()
 
 
-def test_10_a_base_url_matches_whatever_its_form() -> None:
-    """A client's own base URL, an object with a trailing slash, finds the provider."""
+def test_10_a_base_url_matches_in_every_spelling() -> None:
+    """A client's own base URL, an object with a trailing slash, is recognized."""
     import openai
 
     client = openai.OpenAI(api_key="x", base_url="https://api.parasail.io/v1")
     assert get_provider_by_base_url(client.base_url).name == "parasail"  # type: ignore[arg-type]
 
 
-def test_11_wait_takes_many_ids_and_both_callbacks(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
-    """`wait` uses the given client, takes one id or several, calls back, prints each status, and downloads."""
+def test_11_wait_accepts_several_ids_and_both_callbacks(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    """`wait` uses the given client, accepts one id or several, calls back, prints each status, and downloads."""
     import openai
 
     add(Batch("1.jsonl")).submit()
@@ -170,7 +170,7 @@ def test_11_wait_takes_many_ids_and_both_callbacks(stub: Stub, capsys: pytest.Ca
 
 @pytest.mark.parametrize("model", ["gpt-7-turbo", "ft:gpt-4o-mini:acme::x1", "o9-mini", "text-embedding-3-giant"])
 def test_12_new_openai_models_stay_with_openai(model: str) -> None:
-    """A model of OpenAI's that no SDK knows yet is not sent to another vendor."""
+    """An unknown OpenAI model is sent to OpenAI."""
     assert get_provider_by_model(model).name == "openai"
 
 
@@ -186,14 +186,14 @@ def test_12_new_openai_models_stay_with_openai(model: str) -> None:
     ],
 )
 def test_13_other_endpoints_get_their_own_url(params: dict[str, Any], url: str) -> None:
-    """Responses, moderations, completions and image generations are told apart or named."""
+    """Responses, moderations, completions and image generations get their own URL."""
     text = io.StringIO()
     Batch(text).add_to_batch(**{"model": "gpt-4o-mini"} | params)
     assert json.loads(text.getvalue())["url"] == url
 
 
 def test_14_no_existing_file_is_overwritten_or_shared() -> None:
-    """Another content under the name is moved aside; two default names in one second differ."""
+    """An existing file with other content is renamed, and two default names in the same second differ."""
     Path("in.jsonl").write_text("older\n", encoding="utf-8")
     with pytest.warns(UserWarning, match=r"in\.jsonl\.1"), Batch("in.jsonl") as batch:
         add(batch)
@@ -209,7 +209,7 @@ def test_14_no_existing_file_is_overwritten_or_shared() -> None:
 
 
 def test_15_a_rejected_request_leaves_no_trace() -> None:
-    """After a rejected first request the batch takes another kind and model, and no file was made."""
+    """After a rejected first request no file exists, and the batch accepts another kind and model."""
     batch = Batch("in.jsonl")
     with pytest.raises(ValueError, match="text_2"):
         batch.add_to_batch(model="scorer", text_1="a")
@@ -225,7 +225,7 @@ def test_15_a_rejected_request_leaves_no_trace() -> None:
 
 
 def opened(kind: str, content: bytes) -> Any:
-    """Return `content` as what a caller may hold."""
+    """Return `content` as bytes or as an open handle."""
     Path("given.jsonl").write_bytes(content)
     if kind == "bytes":
         return content
@@ -238,7 +238,7 @@ def opened(kind: str, content: bytes) -> Any:
 
 @pytest.mark.parametrize("kind", ["bytes", "BytesIO", "StringIO", "binary", "text"])
 def test_16_a_ready_input_may_be_any_handle(stub: Stub, kind: str) -> None:
-    """Bytes and handles are sent as they are, and a caller's handle stays open."""
+    """Bytes and handles are sent unchanged, and the handle stays open."""
     content = Path(ready(model="gpt-4o-mini", messages=[])).read_bytes()
     given = opened(kind, content)
     Batch(given).submit()
@@ -250,7 +250,7 @@ def test_16_a_ready_input_may_be_any_handle(stub: Stub, kind: str) -> None:
 
 @pytest.mark.parametrize("make", [io.BytesIO, io.StringIO])
 def test_16_requests_may_be_written_to_any_handle(stub: Stub, make: type[io.BytesIO | io.StringIO]) -> None:
-    """What is added goes into the caller's buffer, and from there to the provider."""
+    """Requests are written to the given buffer, and uploaded from it."""
     buffer = make()
     add(Batch(buffer), 2).submit()
     value = buffer.getvalue()
@@ -258,14 +258,14 @@ def test_16_requests_may_be_written_to_any_handle(stub: Stub, make: type[io.Byte
 
 
 def test_16_standard_output_stays_open() -> None:
-    """After making a batch input on standard output the program can go on printing."""
+    """After a batch input is written to standard output, the program can still print."""
     code = "from openai_batch import create_batch_input as c; c.main(['-', '-']); print('still here')"
     done = python("-c", code, input="one\n")
     assert [line[:12] for line in done.stdout.splitlines()] == ['{"custom_id"', "still here"]
 
 
-def test_17_limits_are_told_before_anything_is_written() -> None:
-    """A request beyond a limit is refused whole, and the batch can be submitted without it."""
+def test_17_limits_are_checked_before_anything_is_written() -> None:
+    """A request that exceeds a limit is refused, and the batch can be submitted without it."""
     batch = add(Batch("in.jsonl", provider=Provider(name="tiny", batch_input_max_requests=1)))
     with pytest.raises(ValueError, match=r"Exceeded max number of requests per batch \(1\)"):
         add(batch)
@@ -277,7 +277,7 @@ def test_17_limits_are_told_before_anything_is_written() -> None:
 
 
 def test_17_a_ready_file_is_checked_before_it_is_sent(stub: Stub) -> None:
-    """Every problem of a ready file is told with its line, and nothing is sent."""
+    """Each problem of a ready file is reported with its line, and nothing is sent."""
     lines = Path(ready()).read_text(encoding="utf-8") * 2 + "not json\n"
     Path("input.jsonl").write_text(lines, encoding="utf-8")
     with pytest.raises(InputError) as caught:
@@ -289,8 +289,8 @@ def test_17_a_ready_file_is_checked_before_it_is_sent(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("status", ["expired", "cancelled", "completed"])
-def test_18_every_end_is_collected(stub: Stub, status: str) -> None:
-    """Whatever an ended batch has left is saved, in folders made for it, and other content is kept."""
+def test_18_results_of_every_ended_batch_are_collected(stub: Stub, status: str) -> None:
+    """The results of any ended batch are saved, folders are created, and other content is renamed."""
     stub.statuses, stub.failing = [status], {"line-2"}
     Path("new").mkdir()
     Path("new/out.jsonl").write_text("older\n", encoding="utf-8")
@@ -305,8 +305,8 @@ def test_18_every_end_is_collected(stub: Stub, status: str) -> None:
     assert names("new") == ["deep", "out.jsonl", "out.jsonl.1"]
 
 
-def test_18_too_early_and_failed_are_told(stub: Stub) -> None:
-    """A batch that runs, or that failed, says so in a warning instead of silently giving nothing."""
+def test_18_a_download_too_early_or_of_a_failed_batch_warns(stub: Stub) -> None:
+    """Downloading from a running or failed batch gives a warning instead of nothing."""
     stub.statuses = ["in_progress", "failed"]
     stub.errors = [{"code": "invalid_json_line", "message": "unreadable", "line": 7}]
     batch = add(Batch("in.jsonl"))
@@ -319,8 +319,8 @@ def test_18_too_early_and_failed_are_told(stub: Stub) -> None:
 
 
 @pytest.mark.slow
-def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
-    """The program ends with 0 only if every request has a success."""
+def test_18_the_exit_code_depends_on_the_results(stub: Stub) -> None:
+    """The program exits with 0 only if every request succeeded."""
     assert python("-m", "openai_batch.run", ready()).returncode == 0
     stub.statuses = ["expired"]
     done = python("-m", "openai_batch.run", "input.jsonl", check=False)
@@ -329,10 +329,10 @@ def test_18_the_exit_code_tells_how_it_ended(stub: Stub) -> None:
 
 
 @pytest.mark.slow
-def test_19_waiting_outlasts_passing_trouble(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
-    """Busy and broken answers are waited out while polling; the batch is created once."""
+def test_19_waiting_continues_after_temporary_errors(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Temporary errors are retried while polling; the batch is created once."""
     stub.statuses = ["in_progress", "completed"]
-    # More faults than the client's own retries survive.
+    # More faults than the client's own retries.
     stub.faults = [(r"GET /v1/batches/", 503, {"Retry-After-Ms": "1", "Retry-After": "0"})] * 4
     with pytest.warns(UserWarning, match="trying again") as warned:
         result, output, error = add(Batch("in.jsonl")).submit_wait_download(interval=0)
@@ -343,7 +343,7 @@ def test_19_waiting_outlasts_passing_trouble(stub: Stub, capsys: pytest.CaptureF
 
 
 def test_19_a_lost_answer_does_not_create_twice(stub: Stub) -> None:
-    """When the answer to the creation is lost the batch is found, not created again."""
+    """If the answer to a create is lost, the batch is found, and not created again."""
     stub.lose_create = True
     batch = add(Batch("in.jsonl"))
     assert batch.submit() == "batch_1"
@@ -352,8 +352,8 @@ def test_19_a_lost_answer_does_not_create_twice(stub: Stub) -> None:
     assert batch.status().status == "completed"
 
 
-def test_20_score_keeps_parameters_and_rerank_its_callers_objects() -> None:
-    """Extra parameters of a score are sent, and nothing that the caller passed is changed."""
+def test_20_score_keeps_parameters_and_rerank_keeps_the_callers_objects() -> None:
+    """Extra parameters of a score are sent, and objects of the caller are not changed."""
     text = io.StringIO()
     Batch(text).add_to_batch(model="m", text_1="a", text_2="b", truncate_prompt_tokens=9)
     assert json.loads(text.getvalue())["body"]["truncate_prompt_tokens"] == 9
@@ -364,8 +364,8 @@ def test_20_score_keeps_parameters_and_rerank_its_callers_objects() -> None:
     assert params["documents"] is documents
 
 
-def test_21_prompts_are_taken_as_they_are() -> None:
-    """Prompts are read as UTF-8 whatever the locale, keep their spaces, and blank lines are skipped."""
+def test_21_prompts_are_not_changed() -> None:
+    """Prompts are read as UTF-8 in any locale, keep their spaces, and blank lines are skipped."""
     Path("p.txt").write_bytes("  größer \n\n \u2028é\t\r\n".encode())
     env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     python("-m", "openai_batch.create_batch_input", "p.txt", "in.jsonl", env=env)
@@ -373,8 +373,8 @@ def test_21_prompts_are_taken_as_they_are() -> None:
     assert [line["body"]["messages"][0]["content"] for line in lines] == ["  größer ", " \u2028é\t"]
 
 
-def test_21_the_named_providers_limits_hold(stub: Stub) -> None:
-    """`-p` decides what fits, and the model where none is named."""
+def test_21_the_limits_of_the_named_provider_are_used(stub: Stub) -> None:
+    """`-p` decides the limits, and the model if none is given."""
     text = Path(os.environ["OBATCH_CONFIG"]).read_text(encoding="utf-8")
     more = f'[providers.tiny]\nbase_url = "{stub.base_url}"\nmax_requests = 2\nchat_model = "tiny-chat"\n'
     Path(os.environ["OBATCH_CONFIG"]).write_text(f"{text}\n{more}", encoding="utf-8")
@@ -385,7 +385,7 @@ def test_21_the_named_providers_limits_hold(stub: Stub) -> None:
 
 
 def test_22_transparent_images_and_bytes_have_their_types() -> None:
-    """An image with transparency becomes a PNG, and bytes have their type also where Python has no `imghdr`."""
+    """An image with transparency becomes a PNG, and the type of bytes is detected without `imghdr`."""
     from PIL import Image
 
     assert data_url(Image.new("RGBA", (2, 2))).startswith("data:image/png;base64,")
@@ -401,7 +401,20 @@ def test_22_transparent_images_and_bytes_have_their_types() -> None:
 
 
 def test_23_the_module_that_the_readme_names_exists() -> None:
-    """`openai_batch.create_batch` runs, and so does `create_input`."""
+    """`openai_batch.create_batch` and `create_input` can be run."""
     for name in ("create_batch", "create_input"):
         done = python("-m", f"openai_batch.{name}", "--model", "m", input="x\n")
         assert json.loads(done.stdout)["body"]["model"] == "m"
+
+
+def test_a_line_may_have_as_many_bytes_as_the_profile_says() -> None:
+    """Its newline does not count, as in a ready file."""
+    add(Batch("whole.jsonl"))
+    line = len(Path("whole.jsonl").read_bytes()) - 1
+    for most in (line, line - 1):
+        batch = Batch(f"{most}.jsonl", provider=Provider(name="tiny", batch_input_max_line_bytes=most))
+        if most == line:
+            add(batch)
+        else:
+            with pytest.raises(InputError, match=f"has {line} bytes, and tiny takes {most} a line"):
+                add(batch)

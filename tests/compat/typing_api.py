@@ -1,4 +1,4 @@
-"""User code in the style of 0.3.4 and of today, for the type checker alone: it must find nothing to say."""
+"""Programs in the style of 0.3.4 and of today, for the type checker only: it must find no errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def build(image: Path) -> Batch:
-    """Build one batch of every kind of argument."""
+    """Build a batch with every kind of argument."""
     provider: Provider = get_provider_by_name("openai")
     batch = Batch("in.jsonl", output_file=Path("out.jsonl"), error_file=None, custom_id_prefix="row", provider=provider)
     params = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": data_url(image)}]}
@@ -38,7 +38,7 @@ def build(image: Path) -> Batch:
 
 
 def go(batch: Batch) -> str | None:
-    """Submit, follow and download."""
+    """Submit, get the status and download."""
     try:
         batch_id: str = batch.submit(metadata={"who": "me"})
     except UncertainError as exc:
@@ -54,7 +54,7 @@ def go(batch: Batch) -> str | None:
 
 
 def old(client: OpenAI) -> None:
-    """Use what is deprecated."""
+    """Use deprecated functions."""
     one = wait(client, "batch_1", 10, callback=print)
     many = wait(client, ["batch_1", "batch_2"], finished_callback=print)
     print(one, many, get_provider_by_base_url("https://api.openai.com/v1"), get_provider_by_model("gpt-4o"))

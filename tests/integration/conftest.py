@@ -1,4 +1,4 @@
-"""What the tests of the core share: a provider that fails as planned, and a home with a profile for it."""
+"""Fixtures for the integration tests: a provider that fails as planned, and a home with a profile for it."""
 
 from __future__ import annotations
 

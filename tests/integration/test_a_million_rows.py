@@ -1,7 +1,7 @@
 """A million prompts in twenty parts, through the local provider's protocol, with one command.
 
-Every process is real: an upstream that answers at once, `obatch serve` before it, `obatch run` as the client. Without
-OBATCH_TEST_FULL the same is done with a few thousand prompts.
+All processes are real: an upstream that answers at once, `obatch serve` in front of it, and `obatch run`. Without
+OBATCH_TEST_FULL there are only a few thousand prompts.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.slow
 
 
 PART = 50_000 if FULL else 150
-"""Requests that one batch takes at most."""
+"""The largest number of requests in a batch."""
 
 PARTS = 20
 KEY = "a-token-for-this-test-alone"
 MORE_MEMORY = 6
-"""MB that the client may need more for many requests than for few."""
+"""How many MB more the client may need for many requests than for few."""
 
 
 _UPSTREAM = Path(__file__).parents[1] / "support" / "instant.py"
@@ -46,7 +46,7 @@ api_key_env = "HERE_KEY"
 max_requests = {part}
 """
 
-# A small process between this one and the client: a child's peak begins with what its parent weighs.
+# A small process between this one and the client: the peak of a child includes the memory of its parent.
 _METER = """
 import json, resource, subprocess, sys
 code = subprocess.run(sys.argv[1:]).returncode
@@ -58,7 +58,7 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass
 class Used:
-    """What a run has used: seconds of the client's processor, MB at the peaks, and how many batches there were."""
+    """What a run used: CPU seconds of the client, peak memory in MB, and the number of batches."""
 
     client_seconds: float
     client_peak: float
@@ -67,7 +67,7 @@ class Used:
 
 
 def prompt(number: int) -> str:
-    """Return a prompt that no other number has."""
+    """Return a prompt that is different for each number."""
     return f"prompt {number} of a long list"
 
 
@@ -102,7 +102,7 @@ def served(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def run_prompts(folder: Path, rows: int) -> Used:
-    """Take that many prompts to their answers, each in its place, and return what that has used."""
+    """Run this many prompts, check the answers, and return what was used."""
     (folder / "server").mkdir(parents=True)
     with (folder / "prompts.txt").open("w", encoding="utf-8") as out:
         out.writelines(f"{prompt(number)}\n" for number in range(rows))
@@ -129,14 +129,14 @@ def run_prompts(folder: Path, rows: int) -> Used:
 
 
 def _peak_of(pid: int) -> float:
-    """Return the most memory that a process has had, in MB; 0 where the system does not tell."""
+    """Return the peak memory of a process in MB, or 0 if the system does not report it."""
     status = Path(f"/proc/{pid}/status")
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
     return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 def assert_in_order(path: Path, rows: int) -> None:
-    """Assert that the file has each row's own answer, at its place, and nothing else."""
+    """Assert that the file has exactly the answers of all rows, in order."""
     count = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines):
@@ -148,14 +148,14 @@ def assert_in_order(path: Path, rows: int) -> None:
 
 
 def test_many_prompts_in_many_parts(tmp_path: Path) -> None:
-    """Twenty parts take as many batches, and the memory of one part."""
+    """Twenty parts make twenty batches, and need hardly more memory than one part."""
     few, many = (measured(tmp_path / str(parts), parts * PART) for parts in (1, PARTS))
     assert (few.batches, many.batches) == (1, PARTS)
     assert many.client_peak < few.client_peak + MORE_MEMORY
 
 
 def measured(folder: Path, rows: int) -> Used:
-    """Run that many prompts, tell the figures, and leave nothing behind: at full size these are gigabytes."""
+    """Run this many prompts, record the figures, and delete the files: at full size these are gigabytes."""
     used = run_prompts(folder, rows)
     keep_figures(f"a run of {rows} prompts", **vars(used))
     shutil.rmtree(folder)

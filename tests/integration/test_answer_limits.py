@@ -1,4 +1,4 @@
-"""No answer is waited for without end, and none fills the memory, whatever the server sends."""
+"""Every answer has a time limit and a size limit, whatever the server sends."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ DRIPS = ("drip", "drip:head", "drip:500")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [*DRIPS, "hang"])
-def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: str) -> None:
-    """A byte now and then, in the body, in the headers, or in an error, is no answer: the timeout counts."""
+def test_a_wait_ends_in_time_while_bytes_arrive(workbench: Workbench, fault: str) -> None:
+    """A server that sends a byte now and then does not delay the timeout."""
     job = workbench.submit(f"fault:poll={fault}*9")
     begun = time.monotonic()
     with pytest.raises(WaitTimeoutError):
@@ -56,14 +56,14 @@ def test_a_wait_ends_in_time_though_bytes_arrive(workbench: Workbench, fault: st
 
 
 def test_the_last_poll_has_time_for_an_answer(workbench: Workbench) -> None:
-    """A wait of no time at all asks once."""
+    """With a timeout of 0, the provider is still asked once."""
     assert workbench.workflow().wait(workbench.submit("m"), timeout=0).status == "completed"
 
 
 @pytest.mark.parametrize("fault", DRIPS)
 @pytest.mark.parametrize("call", ["poll", "list", "cancel", "upload"])
 def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time for an answer is for all of it."""
+    """Each call has a timeout for the whole answer."""
     monkeypatch.setattr(api, "READ_TIMEOUT", 0.5)
     job = workbench.submit("m" if call == "upload" else f"fault:{call}={fault}*9")
     batch_id = str(job.parts[0].batch_id)
@@ -80,14 +80,14 @@ def test_each_call_ends(workbench: Workbench, fault: str, call: str, monkeypatch
         begun = time.monotonic()
         with pytest.raises(UnreachableError, match="no answer in time"):
             calls[call]()
-    assert time.monotonic() - begun < 8  # older versions of the SDK try three times
+    assert time.monotonic() - begun < 8  # older versions of the SDK make three attempts
     client.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", ["READ_TIMEOUT", "CALL_SECONDS", "LIST_SECONDS", "LOOK_SECONDS", "CANCEL_SECONDS"])
 def test_each_look_ends(workbench: Workbench, seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list, a look at a job and its cancelling end, each by its own time, though bytes arrive."""
+    """Listing, refreshing and cancelling each end at their own timeout, even if bytes arrive."""
     job = workbench.submit("fault:poll=drip*9;cancel=drip*9;list=drip*9")
     (module,) = (module for module in (api, workflow, cancel) if seconds in vars(module))
     monkeypatch.setattr(module, seconds, 0.5)
@@ -106,7 +106,7 @@ def test_each_look_ends(workbench: Workbench, seconds: str, monkeypatch: pytest.
 def test_a_delay_that_is_longer_than_the_time_is_not_waited_for(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SDK would wait a minute each time for a server that asks for it."""
+    """If a server asks for a delay longer than the time limit, the call fails at once."""
     monkeypatch.setattr(api, "CALL_SECONDS", 10)
     job = workbench.submit("fault:poll=429:50*9")
     begun = time.monotonic()
@@ -117,8 +117,8 @@ def test_a_delay_that_is_longer_than_the_time_is_not_waited_for(
 
 @pytest.mark.slow
 def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) -> None:
-    """Neither the list nor the provider's patience with creates is waited for, and nothing is sent again."""
-    workbench.hurry()
+    """The timeout also applies to the search for a lost batch, and nothing is sent again."""
+    workbench.use_short_timeouts()
     with pytest.raises(UncertainError):
         workbench.submit("fault:create=reset;list=404*999")
     workbench.configure(create_grace=60)
@@ -134,8 +134,8 @@ def test_a_wait_ends_in_time_while_it_looks_for_a_batch(workbench: Workbench) ->
 
 
 @pytest.mark.slow
-def test_a_search_that_is_cut_short_is_no_proof(workbench: Workbench) -> None:
-    """A create was refused, and made a batch all the same: what could not be looked for in time is not sent again."""
+def test_an_interrupted_search_proves_nothing(workbench: Workbench) -> None:
+    """After a refused create, nothing is sent again if the search for its batch was interrupted."""
     spec = workbench.spec("fault:create=made.400;list=lag:99")
     with pytest.raises(ApiError):
         start(workbench.workflow(), spec)
@@ -151,7 +151,7 @@ def test_a_search_that_is_cut_short_is_no_proof(workbench: Workbench) -> None:
 
 @pytest.mark.slow
 def test_a_wait_ends_in_time_while_another_process_is_at_work(workbench: Workbench) -> None:
-    """The lock of a job is not waited for without end."""
+    """The timeout also applies while another process holds the lock of the job."""
     with pytest.raises(ApiError):
         workbench.submit("fault:create=429*9")
     (job,) = workbench.workflow().registry.jobs()
@@ -163,7 +163,7 @@ def test_a_wait_ends_in_time_while_another_process_is_at_work(workbench: Workben
 
 @pytest.mark.slow
 def test_waiting_for_several_jobs_has_one_time(workbench: Workbench) -> None:
-    """Each of four jobs does not have its own."""
+    """Several jobs share one timeout."""
     jobs = [start(workbench.workflow(), workbench.spec("fault:poll=drip*9", n, f"{n}.jsonl"))[0] for n in range(1, 5)]
     begun = time.monotonic()
     errors = [error for _, error in workbench.workflow().wait_all(jobs, timeout=1.5)]
@@ -175,7 +175,7 @@ def test_waiting_for_several_jobs_has_one_time(workbench: Workbench) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("batch_1",), ("1", "--strict")])
 def test_the_command_waits_no_longer(workbench: Workbench, words: tuple[str, ...]) -> None:
-    """`--timeout` counts for a batch that is not known yet, and for the results that `--strict` reads."""
+    """`--timeout` also applies to looking up an unknown batch, and to reading results for `--strict`."""
     job = workbench.submit("fault:content=drip*9" if "--strict" in words else "fault:poll=drip*9")
     if words[0] == "1":
         workbench.workflow().wait(job, timeout=30)
@@ -186,11 +186,11 @@ def test_the_command_waits_no_longer(workbench: Workbench, words: tuple[str, ...
     process = workbench.command("wait", *words, "-p", "faulty", "--timeout", "3s")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 124, said
-    assert time.monotonic() - begun < 30  # most of it is the start of the command
+    assert time.monotonic() - begun < 30  # mostly the start of the command
 
 
-def test_a_create_whose_answer_drips_is_looked_for(workbench: Workbench) -> None:
-    """It may have been created: it is found, and sent once."""
+def test_a_create_with_a_slow_answer_is_looked_for(workbench: Workbench) -> None:
+    """If the answer to a create is too slow, its batch is found, and nothing is sent again."""
     workbench.configure(create_timeout=1, create_grace=10)
     workflow = workbench.workflow()
     job, _ = start(workflow, workbench.spec("fault:create=made.drip"))
@@ -204,12 +204,12 @@ FLOODS = ("flood", "flood:gzip", "flood:deflate", "flood:zstd", "flood:-429", "f
 @pytest.mark.parametrize("fault", [*FLOODS, "heads:one"])
 @pytest.mark.parametrize("call", ["poll", "list"])
 def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) -> None:
-    """An answer of 256 MB, packed or not, and 1 MB of headers cost no memory."""
+    """An answer of 256 MB, compressed or not, or headers of 1 MB, are refused without using much memory."""
     job = workbench.submit(f"fault:{call}={fault}*9")
     client = workbench.api()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if fault.startswith("flood:"):
-        before += 40_000  # the server packs its answer in this process
+        before += 40_000  # the server compresses its answer in this process
     with pytest.raises(ApiError):
         _ = client.get(str(job.parts[0].batch_id), once=True) if call == "poll" else list(client.batches())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 120_000
@@ -217,10 +217,10 @@ def test_a_large_answer_is_refused(workbench: Workbench, fault: str, call: str) 
 
 
 class Endless(BaseHTTPRequestHandler):
-    """Answers every request with spaces without an end, or with what is no gzip, though it says so."""
+    """Answers every request with endless spaces, or with invalid gzip."""
 
     def do_POST(self) -> None:
-        """Answer."""
+        """Send the answer."""
         self.rfile.read(int(self.headers.get("content-length", 0)))
         self.send_response(200)
         broken = "broken" in self.path
@@ -234,11 +234,11 @@ class Endless(BaseHTTPRequestHandler):
     do_GET = do_POST  # noqa: N815 - the name that the library looks for
 
     def log_message(self, *_: object) -> None:
-        """Print nothing."""
+        """Log nothing."""
 
 
 def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of models, and an answer outside of a batch: that one may have been paid, so it is not asked for again."""
+    """The list of models and answers outside of a batch have size limits; the latter count as sent."""
     monkeypatch.setattr(answers, "MAX_RESPONSE_BYTES", 20_000_000)
     with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server, contextlib.ExitStack() as ends:
         threading.Thread(target=server.serve_forever).start()
@@ -256,7 +256,7 @@ def test_other_answers_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_large_list_of_models_is_refused(workbench: Workbench) -> None:
-    """It is a list as that of the batches is."""
+    """A list of models over the size limit is an error."""
     workbench.server.models = ["m" * MAX_ANSWER_BYTES]
     client = workbench.api()
     with pytest.raises(ApiError, match="more than 16,777,216 bytes"):
@@ -266,7 +266,7 @@ def test_a_large_list_of_models_is_refused(workbench: Workbench) -> None:
 
 @pytest.mark.parametrize("status", [408, 409, 429])
 def test_a_refusal_that_may_pass_says_what_the_server_said(workbench: Workbench, status: int) -> None:
-    """Its status, its words and the delay that it asks for are known, so that it can be waited for."""
+    """The error of a temporary refusal has the status, the message and the requested delay."""
     job = workbench.submit(f"fault:poll={status}:7")
     client = workbench.api()
     with pytest.raises(ApiError, match=f"said {status}: as planned") as refused:
@@ -276,7 +276,7 @@ def test_a_refusal_that_may_pass_says_what_the_server_said(workbench: Workbench,
 
 
 def test_a_program_may_read_a_large_file_at_once(workbench: Workbench) -> None:
-    """The limit is for records; `files.content` of a profile's own client has none."""
+    """`files.content` of a profile's client has no size limit."""
     workflow = workbench.workflow()
     workflow.wait(workbench.submit("m"), timeout=30)
     (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
@@ -285,8 +285,8 @@ def test_a_program_may_read_a_large_file_at_once(workbench: Workbench) -> None:
         assert len(client.files.content(output.id).read()) == MAX_ANSWER_BYTES + 1
 
 
-def test_many_headers_are_bounded(workbench: Workbench) -> None:
-    """Ten thousand short headers are read, since they are under 100 KB together, and harm nothing."""
+def test_many_short_headers_are_accepted(workbench: Workbench) -> None:
+    """Ten thousand short headers, which are less than 100 KB, are accepted."""
     job = workbench.submit("fault:poll=heads")
     client = workbench.api()
     assert client.get(str(job.parts[0].batch_id), once=True).id == job.parts[0].batch_id
@@ -295,8 +295,8 @@ def test_many_headers_are_bounded(workbench: Workbench) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer"])
-def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that arrives a byte at a time is given up."""
+def test_a_download_has_a_minimum_rate(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that is too slow fails."""
     monkeypatch.setattr(api, "READ_TIMEOUT", 1.0)
     monkeypatch.setattr(transfer, "RATE_SPAN", 1.0)
     monkeypatch.setattr(transfer, "MAX_TRIES", 2)
@@ -309,8 +309,8 @@ def test_a_download_has_a_least_rate(workbench: Workbench, fault: str, monkeypat
 
 
 @pytest.mark.parametrize("fault", ["drip:head", "drip:chunk", "drip:trailer"])
-def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> None:
-    """The address to which a provider redirects has no more time than the provider."""
+def test_the_target_of_a_redirect_has_the_same_timeout(workbench: Workbench, fault: str) -> None:
+    """The target of a redirect has the same timeout as the provider."""
     job = workbench.submit(f"fault:poll={fault}*9")
     begun = time.monotonic()
     url = f"{workbench.server.base_url}/batches/{job.parts[0].batch_id}"
@@ -321,8 +321,8 @@ def test_an_object_store_has_no_more_time(workbench: Workbench, fault: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["drip", "drip:head", "drip:chunk", "drip:trailer", "flood:-302"])
-def test_an_image_ends(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither an address in a table nor one that a program gives is read for long; nor what comes with a redirect."""
+def test_fetching_an_image_has_limits(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image address has time and size limits, in a table and in `data_url`."""
     for module in (public_fetch, data_url):
         monkeypatch.setattr(module, "READ_TIMEOUT", 1.0)
     monkeypatch.setattr(data_url, "DOWNLOAD_TIMEOUT", 1.0)

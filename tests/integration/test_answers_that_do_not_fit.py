@@ -1,4 +1,4 @@
-"""Answers that do not fit the schema of their requests: errors in the command's tables, in `Jobs` and in `map`."""
+"""Answers that do not match the schema of their requests are errors in tables, in `Jobs` and in `map`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAUSE = 'invalid_answer: grade: "A" is not of type "integer"; it is \'{"grade": 
 
 
 class Grade(BaseModel):
-    """What an answer must be."""
+    """The schema of the answers."""
 
     grade: int
 
@@ -39,13 +39,13 @@ def text_of(request: dict[str, Any]) -> str:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder of the test's own."""
+    """Work in a temporary folder."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeProvider]:
-    """A provider whose model gives the text `wrong` a letter once, and a number after that."""
+    """A provider whose first answer to `wrong` does not match the schema."""
     asked: list[str] = []
 
     def answer(request: dict[str, Any]) -> Any:
@@ -68,7 +68,7 @@ def fake() -> Iterator[FakeProvider]:
 
 @pytest.fixture
 def run(fake: FakeProvider) -> list[str]:
-    """The words of a run over a table with such an answer."""
+    """Return a `run` command for a table with such an answer."""
     Path("rows.csv").write_text("text\nfine\nwrong\nrefused\ncut\ncall\n", encoding="utf-8")
     Path("grade.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
     assert not fake.batches
@@ -76,20 +76,20 @@ def run(fake: FakeProvider) -> list[str]:
 
 
 def table() -> list[tuple[str, str, str]]:
-    """Return the outcomes in the output, with their causes."""
+    """Return the outcome, the error code and the answer of each row."""
     with Path("out.csv").open(encoding="utf-8", newline="") as handle:
         return [(row["outcome"], row["error_code"], row["answer"]) for row in csv.DictReader(handle)]
 
 
-def test_the_commands_tables_and_counts_say_so(run: list[str], fake: FakeProvider) -> None:
-    """The run is incomplete, each view says why, and a retry sends the request again: its new answer counts."""
+def test_the_command_reports_the_answer_and_retries_it(run: list[str], fake: FakeProvider) -> None:
+    """The answer is an error in every view, and `retry` sends its request again."""
     ended = inside(*run)
     assert ended.code == 5
     assert CAUSE in ended.err
     outcomes = [("success", "", '{"grade": 3}'), ("error", "invalid_answer", '{"grade": "A"}')]
     others = [("refused", "", "no"), ("cut", "", '{"grade": ')]
     assert table()[:4] == outcomes + others
-    assert table()[4][0] == "success"  # a call of a tool is no text that could fit
+    assert table()[4][0] == "success"  # a tool call has no text to check
     assert "invalid_answer" in see("results").out
     report = inside("report", "--json").json
     assert report["outcomes"]["error"] == 1
@@ -102,7 +102,7 @@ def test_the_commands_tables_and_counts_say_so(run: list[str], fake: FakeProvide
 
 
 def test_a_later_run_sends_it_again(run: list[str], fake: FakeProvider) -> None:
-    """Its answer is of no use for another job."""
+    """A later run does not reuse the answer, and sends the request again."""
     inside(*run)
     with Path("rows.csv").open("a", encoding="utf-8") as handle:
         handle.write("new\n")
@@ -112,7 +112,7 @@ def test_a_later_run_sends_it_again(run: list[str], fake: FakeProvider) -> None:
 
 
 def test_prepared_files_and_jobs_are_checked_too(fake: FakeProvider) -> None:
-    """Chat completions and responses: the requests carry the schema."""
+    """Requests of chat completions and responses that contain a schema are checked too."""
     chats = [{"model": "m", "messages": [{"role": "user", "content": text}]} for text in ("fine", "wrong")]
     form = {"type": "json_schema", "name": "grade", "schema": SCHEMA, "strict": False}
     asked: list[list[dict[str, Any]]] = [
@@ -127,13 +127,13 @@ def test_prepared_files_and_jobs_are_checked_too(fake: FakeProvider) -> None:
         with Jobs() as jobs:
             job = jobs.submit(requests, again=True).wait()
             told = [str(result.error) for result in job.results() if not result.ok]
-            assert told in ([CAUSE], [])  # the second time it is asked, its answer fits
+            assert told in ([CAUSE], [])  # the second answer matches
             assert job.report().tally.answered == 2 - len(told)
     assert told == []
 
 
 def test_requests_with_several_schemas_are_not_checked(fake: FakeProvider) -> None:
-    """Nothing is guessed; neither is a schema that is none."""
+    """Answers are not checked if requests have different schemas, or an invalid one."""
     first, second = ({"type": "json_schema", "json_schema": {"name": name, "schema": SCHEMA}} for name in "ab")
     third = {"type": "json_schema", "json_schema": {"name": "c", "schema": {"type": 3}}}
     for number, (one, other) in enumerate([(first, second), (third, third)]):
@@ -150,7 +150,7 @@ def test_requests_with_several_schemas_are_not_checked(fake: FakeProvider) -> No
 
 @pytest.mark.parametrize("schema", [SCHEMA, Grade])
 def test_map_sends_it_again_with_retries(fake: FakeProvider, schema: Any) -> None:
-    """And pays for no other row again."""
+    """`map(retries=1)` sends only that request again."""
     rows = [{"text": "fine"}, {"text": "wrong"}]
     out = openai_batch.map(rows, "{{ text }}", model="m", schema=schema)
     assert [row["outcome"] for row in out] == ["success", "error"]
@@ -160,8 +160,8 @@ def test_map_sends_it_again_with_retries(fake: FakeProvider, schema: Any) -> Non
 
 
 @pytest.mark.usefixtures("fake")
-def test_without_a_schema_plain_successes_are_read_at_once() -> None:
-    """Only what is no plain success is looked at by itself: that takes several times as long."""
+def test_without_a_schema_plain_successes_are_not_parsed() -> None:
+    """Only results that are not plain successes are parsed one by one, which is slow."""
     profile = cProfile.Profile()
     with Jobs() as jobs:
         prompts = ["good", "good as well", "refused"]

@@ -1,4 +1,4 @@
-"""The built-in profiles are files: what they may say, when they are read, and which key goes where."""
+"""The files of the built-in profiles: what is in them, when they are read, and where their keys are sent."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ FOLDER = Path(__file__).parents[2] / "openai_batch" / "providers" / "profiles"
 FILES = [name for name in BUILT_IN_NAMES if name not in BUILT_IN]
 AZURE = '[providers.azure]\nbase_url = "https://mine.openai.azure.com/openai/v1"\n'
 WATCHED = """
-import sys
-sys.addaudithook(lambda event, args: event == "open" and "profiles" in str(args[0]) and print(args[0], file=sys.stderr))
+import os, sys
+folder = os.path.join("profiles", "")
+sys.addaudithook(lambda event, args: event == "open" and folder in str(args[0]) and print(args[0], file=sys.stderr))
 from openai_batch.__main__ import main
 sys.exit(main())
 """
@@ -35,12 +36,12 @@ sys.exit(main())
 
 @pytest.fixture
 def config(home: Path) -> Path:
-    """Give the path of this test's configuration file."""
+    """Return the path of the test's configuration file."""
     return home / "config.toml"
 
 
 def test_each_file_is_listed_with_its_key() -> None:
-    """`builtin_names` says what the files say, so that no file is read to list the names."""
+    """BUILT_IN_NAMES and KEY_VARIABLES match the files, so that listing reads no file."""
     assert {path.stem for path in FOLDER.iterdir()} == set(FILES)
     assert {name: ", ".join(built_in(name).key_variables) for name in BUILT_IN_NAMES} == KEY_VARIABLES
     variables = [*filter(None, KEY_VARIABLES.values())]
@@ -48,8 +49,8 @@ def test_each_file_is_listed_with_its_key() -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_profile_claims_nothing_of_others(name: str) -> None:
-    """No model is taken from another provider, no key goes over plain HTTP, and the facts have a source."""
+def test_a_profile_uses_no_settings_of_other_profiles(name: str) -> None:
+    """A profile claims no models, uses HTTPS, and has a comment with its sources."""
     text, profile = built_in_text(name), built_in(name)
     assert profile.models == ()
     assert str(profile.base_url).startswith("https://") or (profile.is_template and not profile.key_variables)
@@ -59,8 +60,8 @@ def test_a_profile_claims_nothing_of_others(name: str) -> None:
     assert len(tomllib.loads(text)) == len(re.findall(r"^\w+ = ", text, re.MULTILINE))
 
 
-def test_models_are_served_by_the_same_providers_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys of other vendors change nothing: a model goes to them only if a user says so."""
+def test_keys_of_vendors_do_not_change_the_provider_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model has the same default provider, whatever keys are set."""
     for variable in filter(None, KEY_VARIABLES.values()):
         monkeypatch.setenv(variable, "k")
     for model in ("moonshotai/Kimi-K2", "zai-org/GLM-4.6", "deepseek-ai/DeepSeek-V3", "meta-llama/Llama-3.3-70B"):
@@ -72,8 +73,8 @@ def test_models_are_served_by_the_same_providers_as_before(monkeypatch: pytest.M
     "words",
     [("--version",), ("--help",), ("__complete", "providers", ""), ("providers",), ("prune",), ("check", "in.jsonl")],
 )
-def test_no_file_is_read_that_is_not_needed(words: tuple[str, ...], tmp_path: Path) -> None:
-    """Starting, completion, and commands for other providers read none; the one that is named is read."""
+def test_only_needed_profiles_are_read(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Only the profile that a command names is read."""
     line = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"gpt-4o","messages":[]}}\n'
     (tmp_path / "in.jsonl").write_bytes(line)
 
@@ -89,7 +90,7 @@ def test_no_file_is_read_that_is_not_needed(words: tuple[str, ...], tmp_path: Pa
 
 
 def test_a_template_needs_the_users_base_url(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message has the command that adds it; its limits and paths can be seen and used without."""
+    """A template without a base URL cannot be used, and the hint is the command that adds it."""
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "key-canary-0123456789")
     assert "azure" not in [provider.name for provider in askable_providers()]
     with pytest.raises(ConfigError, match="Azure OpenAI needs the base URL of your own") as told:
@@ -107,7 +108,7 @@ def test_a_template_needs_the_users_base_url(config: Path, monkeypatch: pytest.M
 
 
 def test_the_key_of_a_template_goes_to_hosts_of_the_vendor_only(config: Path) -> None:
-    """At another host a profile has neither the key nor the header of the built-in one, unless the file names them."""
+    """A profile at another host does not get the key and the headers of the built-in one."""
     config.write_text(AZURE.replace("mine.openai.azure.com", "openai.azure.com.evil.example"), encoding="utf-8")
     elsewhere = load().profiles["azure"]
     assert (elsewhere.key_variables, elsewhere.headers, elsewhere.endpoints) == ((), {}, ())
@@ -116,7 +117,7 @@ def test_the_key_of_a_template_goes_to_hosts_of_the_vendor_only(config: Path) ->
 
 
 def test_a_profile_may_be_like_a_built_in_one(config: Path) -> None:
-    """A second account takes the limits and ways of the vendor, and has its own name and key."""
+    """`like` takes the settings of a built-in profile, except for its name and key."""
     config.write_text(
         AZURE.replace("azure]", 'azure-eu]\nlike = "azure"')
         + '[providers.work]\nlike = "together"\napi_key_env = "K"\n',
@@ -135,7 +136,7 @@ def test_a_profile_may_be_like_a_built_in_one(config: Path) -> None:
 
 
 def test_fields_of_an_upload_come_from_the_profile(workbench: Workbench) -> None:
-    """Extra form fields are sent, such as the one that names the model of a file at LiteLLM."""
+    """The form fields in `upload_fields` are sent with each upload."""
     with (workbench.home / "config.toml").open("a") as file:
         file.write('upload_fields = { target_model_names = "gpt-4o" }\n')
     workbench.run("some-model")
@@ -145,15 +146,15 @@ def test_fields_of_an_upload_come_from_the_profile(workbench: Workbench) -> None
 
 
 def test_a_provider_with_keys_in_headers_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has a key if each variable is set, and is not asked without."""
+    """A provider with a key in a header has a key if the variable is set."""
     provider = Provider(base_url="https://x.example/v1", headers={"api-key": "env:HEADER_KEY", "x": "y"})
     assert (provider.needs_key, provider.has_key, provider.key_variables) == (True, False, ("HEADER_KEY",))
     monkeypatch.setenv("HEADER_KEY", "k")
     assert provider.has_key
 
 
-def test_the_list_begins_with_what_can_be_used(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    """Without --all it has what is configured or has a key; the rest is counted."""
+def test_the_list_begins_with_usable_providers(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    """`providers` lists those that are configured or have a key, and counts the others; --all lists all."""
     config.write_text(AZURE, encoding="utf-8")
     monkeypatch.setenv("GROQ_API_KEY", "k")
     listed = inside("providers").succeeded()

@@ -1,4 +1,4 @@
-"""What is withdrawn is never sent by itself, and what runs is cancelled whatever becomes of the rest."""
+"""Withdrawn requests are not sent again unless asked for, and running batches are cancelled even if others fail."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def sent(workbench: Workbench) -> list[int]:
     return [len(batch.input.data.splitlines()) for batch in workbench.server.batches.values()]
 
 
-def test_a_retry_leaves_out_what_was_withdrawn(workbench: Workbench) -> None:
-    """Rows left to a later job are not sent again by themselves, and it is said how many; all of them can be."""
+def test_a_retry_skips_withdrawn_rows(workbench: Workbench) -> None:
+    """`retry` skips withdrawn rows and reports how many; `retry --all` sends them."""
     workflow, job = half_sent(workbench)
     job = workflow.wait(withdraw(workflow, job), timeout=60)
     found = survey(workflow, job)
@@ -60,8 +60,8 @@ def test_a_retry_leaves_out_what_was_withdrawn(workbench: Workbench) -> None:
     assert survey(workflow, job).rows == {}
 
 
-def test_a_retry_that_was_withdrawn_is_left_out_too(workbench: Workbench) -> None:
-    """A row that failed, and whose second part was left to a later job, is not sent a third time."""
+def test_a_withdrawn_retry_is_skipped_too(workbench: Workbench) -> None:
+    """A failed row whose retry was withdrawn is not sent a third time."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:rows=expired"), timeout=60)
     found = survey(workflow, job)
@@ -72,8 +72,8 @@ def test_a_retry_that_was_withdrawn_is_left_out_too(workbench: Workbench) -> Non
     assert set(survey(workflow, job).rows.values()) == {WITHDRAWN}
 
 
-def test_what_is_missing_of_a_batch_is_sent_all_the_same(workbench: Workbench) -> None:
-    """A row that its batch has lost is no withdrawn one: the retry sends it, and it alone."""
+def test_missing_rows_are_retried_and_withdrawn_ones_are_not(workbench: Workbench) -> None:
+    """`retry` sends the rows that a batch has lost, but not the withdrawn ones."""
     workflow, job = half_sent(workbench, "fault:steps=in_progress;rows=absent")
     job = workflow.wait(withdraw(workflow, job), timeout=60)
     found = survey(workflow, job)
@@ -84,7 +84,7 @@ def test_what_is_missing_of_a_batch_is_sent_all_the_same(workbench: Workbench) -
 
 @pytest.fixture
 def uncertain(workbench: Workbench) -> tuple[Workflow, JobRecord]:
-    """Submit three parts: the first one runs, of the second nobody knows, the third one is not sent."""
+    """Submit three parts: the first runs, the second is uncertain, the third was not sent."""
     workbench.configure(max_requests=2, parallel=1, create_timeout=0.5, create_grace=0.1)
     workflow = workbench.workflow()
     with pytest.raises(UncertainError):
@@ -92,10 +92,10 @@ def uncertain(workbench: Workbench) -> tuple[Workflow, JobRecord]:
     return workflow, workflow.registry.find(None)
 
 
-def test_cancel_stops_what_runs_though_a_part_is_uncertain(
+def test_cancel_stops_running_batches_if_a_part_is_uncertain(
     workbench: Workbench, uncertain: tuple[Workflow, JobRecord]
 ) -> None:
-    """The running batch is cancelled and the unsent part withdrawn before the uncertain one is told."""
+    """The running batch is cancelled and the unsent part withdrawn before UncertainError is raised."""
     workflow, job = uncertain
     assert [part.state for part in job.parts] == ["running", PartState.CREATING, "planned"]
     before = len(workbench.server.requests)
@@ -113,7 +113,7 @@ def test_cancel_stops_what_runs_though_a_part_is_uncertain(
 
 
 def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, JobRecord]) -> None:
-    """Withdrawing raises for a part that may have a batch, unless it is told to give it up."""
+    """`withdraw` raises for an uncertain part, unless `resubmit_uncertain` is given."""
     workflow, job = uncertain
     with pytest.raises(UncertainError):
         withdraw(workflow, job)
@@ -122,8 +122,8 @@ def test_an_uncertain_part_can_be_given_up(uncertain: tuple[Workflow, JobRecord]
     assert job.submitted
 
 
-def test_cancel_can_give_up_what_is_uncertain(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
-    """The job ends, and what its other batches have finished can be collected."""
+def test_cancel_can_give_up_an_uncertain_part(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
+    """With `give_up` the job is cancelled, and the results of its other batches can be collected."""
     workflow, job = uncertain
     job = workflow.wait(cancel(workflow, job, give_up=True), timeout=60)
     assert job.status == "cancelled"
@@ -132,7 +132,7 @@ def test_cancel_can_give_up_what_is_uncertain(workbench: Workbench, uncertain: t
 
 
 def test_a_cancelled_batch_that_was_refused_is_not_sent_again(workbench: Workbench) -> None:
-    """A batch that its provider fails for a full queue after it was cancelled ends the job."""
+    """If a cancelled batch fails because the queue is full, it is not sent again."""
     workbench.server.queue_bytes = 1
     workbench.server.queue_refuses = False
     workflow = workbench.workflow()
@@ -144,7 +144,7 @@ def test_a_cancelled_batch_that_was_refused_is_not_sent_again(workbench: Workben
 
 @pytest.mark.slow
 def test_each_of_several_jobs_is_cancelled(workbench: Workbench, uncertain: tuple[Workflow, JobRecord]) -> None:
-    """A job that is uncertain is told of by the exit code, and the job named after it is cancelled all the same."""
+    """An uncertain job gives exit code 7, and the job after it is still cancelled."""
     other, _ = start(workbench.workflow(), workbench.spec(f"fault:steps={RUNS}", 1, "two.jsonl"))
     process = workbench.command("cancel", str(uncertain[1].id), str(other.id), "--yes")
     told = process.communicate(timeout=60)[1]
@@ -153,8 +153,8 @@ def test_each_of_several_jobs_is_cancelled(workbench: Workbench, uncertain: tupl
 
 
 @pytest.mark.slow
-def test_one_batch_that_cannot_be_cancelled_does_not_keep_the_others(workbench: Workbench) -> None:
-    """A server that fails for the first batch is told of at the end; the second is cancelled, the third withdrawn."""
+def test_one_batch_that_cannot_be_cancelled_does_not_stop_the_others(workbench: Workbench) -> None:
+    """If cancelling one batch fails, the others are cancelled or withdrawn first."""
     workflow, job = half_sent(workbench, f"fault:cancel=503*3;steps={RUNS}")
     with pytest.raises(ApiError, match="503"):
         cancel(workflow, job)

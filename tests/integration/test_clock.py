@@ -1,4 +1,4 @@
-"""A clock that jumps, as after a suspend or a correction, neither shortens nor lengthens what was asked for."""
+"""A clock that jumps, as after a suspend or a correction, does not change timeouts and pauses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 
 class Clock:
-    """The wall clock of this process, put off by what `jumps` says at each reading from the third on."""
+    """The wall clock of this process; from the fourth reading on it is shifted by `jumps`."""
 
     def __init__(self, *jumps: float) -> None:
         self._real = time.time
@@ -26,7 +26,7 @@ class Clock:
         self.readings = 0
 
     def __call__(self) -> float:
-        """Return the time that this clock shows."""
+        """Return the shifted time."""
         self.readings += 1
         late = max(0, self.readings - 3)
         return self._real() + (self._jumps[min(late, len(self._jumps) - 1)] if late else 0.0)
@@ -37,11 +37,11 @@ class Clock:
 def test_a_jump_does_not_change_a_time_out(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jumps: tuple[float, ...]
 ) -> None:
-    """A wait of three seconds is one, though the clock goes a day ahead, back, or to and fro meanwhile."""
+    """A timeout of three seconds is not shorter if the clock jumps a day ahead or back."""
     job = workbench.submit(f"fault:steps={','.join(['in_progress'] * 14)}")
     clock = Clock(*jumps)
     monkeypatch.setattr(time, "time", clock)
-    while clock.readings <= len(jumps) + 3:  # on a slow machine one wait does not see every jump
+    while clock.readings <= len(jumps) + 3:  # on a slow machine, one wait may not see every jump
         begun = time.monotonic()
         with pytest.raises(WaitTimeoutError):
             workbench.workflow().wait(job, timeout=3)
@@ -53,7 +53,7 @@ def test_a_jump_does_not_change_a_time_out(
 def test_a_jump_does_not_change_the_grace_period(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    """A lost create is looked for as long as the profile says, and not a day longer or a day shorter."""
+    """The search for a lost create takes as long as the profile says, even if the clock jumps."""
     workbench.configure(create_timeout=2, create_grace=2)
     spec = workbench.spec("fault:create=reset")
     workflow = workbench.workflow()
@@ -70,7 +70,7 @@ def test_a_jump_does_not_change_the_grace_period(
 def test_a_jump_does_not_change_the_pause_after_a_full_queue(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
-    """The part is tried again after the pause, and neither at once nor a day later."""
+    """The part is sent again after the pause, even if the clock jumps."""
     monkeypatch.setattr(token_limit, "REFUSAL_PAUSE", 3.0)
     workbench.server.queue_bytes = 1
     workflow = workbench.workflow()
@@ -89,7 +89,7 @@ def test_a_jump_does_not_change_the_pause_after_a_full_queue(
 
 
 def test_a_limit_from_the_future_is_not_kept(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit that was guessed before the clock was set back by a day does not hold for that day too."""
+    """A guessed limit is forgotten if the clock is set back by a day."""
     registry = workbench.workflow().registry
     registry.set_limit("account", "m", 7, named=False)
     real = time.time

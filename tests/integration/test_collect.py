@@ -1,4 +1,4 @@
-"""Every end of a batch is collected, and a file that did not arrive whole is never published."""
+"""The results of a batch are collected however it ends, and an incomplete file is never published."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ GOOD = ["", "shuffled", "twice", "strangers", "string", "nonewline", "noerrors",
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up a broken download soon."""
+    """Give up a broken download after two tries."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 2)
 
 
 def no_leftovers(folder: Path) -> bool:
-    """Tell whether no hidden part file is left."""
+    """Return whether no hidden part file is left."""
     return not list(folder.glob(".*.part"))
 
 
 @pytest.mark.parametrize("rows", GOOD)
-def test_results_come_once_each_and_in_input_order(workbench: Workbench, rows: str) -> None:
-    """However the provider writes its files, each request has one line, in the order of the input."""
+def test_each_request_has_one_result_in_input_order(workbench: Workbench, rows: str) -> None:
+    """Each request has one line in input order, however the provider writes its files."""
     done = workbench.run(f"fault:rows={rows}", requests=7)
     assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(7)]
     assert workbench.out.read_bytes().count(b"\n") == 7
@@ -81,7 +81,7 @@ def test_results_come_once_each_and_in_input_order(workbench: Workbench, rows: s
     ],
 )
 def test_each_end_is_collected(workbench: Workbench, plan: str, succeeded: int, failed: int, missing: int) -> None:
-    """Whatever the last status, all rows that exist come home, and the verdict says that some are lacking."""
+    """All results are written whatever the final status, and the error counts the successes."""
     done = workbench.run(f"fault:{plan}")
     tally = done.tally
     counts = [tally.outcomes[outcome] for outcome in (Outcome.SUCCESS, Outcome.ERROR, Outcome.MISSING)]
@@ -101,8 +101,8 @@ def test_each_end_is_collected(workbench: Workbench, plan: str, succeeded: int, 
         ("errorsstrings", "something went wrong"),
     ],
 )
-def test_a_failed_batch_tells_why(workbench: Workbench, shape: str, words: str) -> None:
-    """A batch that failed as a whole publishes nothing, and its reasons are in the error."""
+def test_a_failed_batch_shows_the_reason(workbench: Workbench, shape: str, words: str) -> None:
+    """A batch that failed as a whole writes no file, and its reasons are in the error."""
     done = workbench.run(f"fault:end=failed;shape={shape}")
     assert done.path is None
     assert not workbench.out.exists()
@@ -121,7 +121,7 @@ def test_a_failed_batch_tells_why(workbench: Workbench, shape: str, words: str) 
     ],
 )
 def test_each_missing_row_says_what_became_of_its_batch(workbench: Workbench, plan: str, code: str, words: str) -> None:
-    """In tables, and from Python: the row stays missing, and its error is that of its batch."""
+    """The error of a missing row says how its batch ended, in tables and in Python."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:{plan}"), timeout=60)
     collect(workflow, job, workbench.out, CollectOptions(export=Export("rows")))
@@ -134,20 +134,20 @@ def test_each_missing_row_says_what_became_of_its_batch(workbench: Workbench, pl
 
 
 @pytest.mark.parametrize("shape", ["emptyids", "nullcounts", "nocounts", "upper", "nullcounts,emptyids,upper"])
-def test_strange_batch_objects_do_not_matter(workbench: Workbench, shape: str) -> None:
-    """Empty ids, null counts and capital letters are read as what they mean."""
+def test_odd_batch_objects_are_accepted(workbench: Workbench, shape: str) -> None:
+    """Empty ids, null or missing counts, and statuses in capital letters are accepted."""
     raise_if_incomplete(workbench.run(f"fault:shape={shape};steps=validating,in_progress"))
     assert len(workbench.rows()) == 4
 
 
 def test_file_ids_that_come_late_are_waited_for(workbench: Workbench) -> None:
-    """A completed batch whose file ids appear some polls later loses nothing."""
+    """If a completed batch shows its file ids only later, no result is lost."""
     raise_if_incomplete(workbench.run("fault:late=2"))
     assert len(workbench.rows()) == 4
 
 
-def test_what_is_missing_can_be_written_out_ready_to_submit(workbench: Workbench) -> None:
-    """The request lines without a success are kept byte for byte."""
+def test_missing_requests_can_be_written_to_a_file(workbench: Workbench) -> None:
+    """The requests without a success are written byte for byte."""
     workflow = workbench.workflow()
     spec = workbench.spec("fault:rows=mixed,absent", requests=6)
     job = workflow.wait(start(workflow, spec)[0], timeout=30)
@@ -157,8 +157,8 @@ def test_what_is_missing_can_be_written_out_ready_to_submit(workbench: Workbench
     assert rest.read_bytes() == b"".join(lines[n] for n in (1, 3, 4, 5))
 
 
-def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
-    """Where nothing tells which requests there were, a file of those that lack a success is refused."""
+def test_what_may_exist_is_not_reported_as_missing(workbench: Workbench) -> None:
+    """If the input of an adopted batch is gone, a file of missing requests is refused."""
     workflow = workbench.workflow()
     job = workflow.wait(adopted(workbench, workflow), timeout=30)
     workbench.server.files.pop(str(job.parts[0].file_id))
@@ -172,12 +172,12 @@ def test_what_cannot_be_told_to_be_missing_is_not(workbench: Workbench) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500*9", "close*9", "reset:40*9", "html*9"])
-def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(workbench: Workbench, fault: str) -> None:
-    """A batch made elsewhere has its rows in its input: while that is out of reach nothing is published."""
+def test_an_unavailable_input_is_not_guessed(workbench: Workbench, fault: str) -> None:
+    """While the input of an adopted batch cannot be downloaded, no results are written."""
     workflow = workbench.workflow()
     job = workflow.wait(adopted(workbench, workflow), timeout=30)
     given = workbench.server.files[str(job.parts[0].file_id)]
-    given.purpose = "batch_output"  # only these have faults when they are fetched
+    given.purpose = "batch_output"  # only these get faults when they are downloaded
     given.plan.faults.update(read_plan(f"fault:content={fault}").faults)
     with pytest.raises(BatchError):
         collect(workflow, job, workbench.out)
@@ -188,7 +188,7 @@ def test_an_input_that_cannot_be_had_now_is_no_reason_to_guess(workbench: Workbe
 
 
 def adopted(workbench: Workbench, workflow: Workflow) -> JobRecord:
-    """Take in a batch that another program made; half of its results are in no file."""
+    """Adopt a batch that another program made; half of its results are missing."""
     path = workbench.write("fault:rows=absent")
     with path.open("rb") as content:
         api = workbench.api()
@@ -199,7 +199,7 @@ def adopted(workbench: Workbench, workflow: Workflow) -> JobRecord:
 
 
 def test_a_file_that_is_gone_gets_no_backup(tmp_path: Path) -> None:
-    """Where somebody has moved it meanwhile, no empty file is left in its place, and the new one has its name."""
+    """If the old file is gone, no empty backup is created; otherwise it is renamed and replaced."""
     new, path = tmp_path / "new", tmp_path / "out"
     assert move_to_backup(path) is None
     assert not list(tmp_path.glob("out*"))
@@ -211,7 +211,7 @@ def test_a_file_that_is_gone_gets_no_backup(tmp_path: Path) -> None:
 
 
 def test_raw_files_are_the_providers_own_bytes(workbench: Workbench) -> None:
-    """Without merging, both files arrive byte for byte."""
+    """Without merging, both files are written unchanged."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:rows=mixed,shuffled,crlf"), timeout=30)
     paths = fetch_raw(workflow, job, workbench.folder)
@@ -219,8 +219,8 @@ def test_raw_files_are_the_providers_own_bytes(workbench: Workbench) -> None:
     assert sorted(path.read_bytes() for path in paths) == sorted(stored)
 
 
-def test_a_file_that_is_there_is_not_replaced_unless_asked(workbench: Workbench) -> None:
-    """Somebody's file of that name stays, and nothing is downloaded for it; force replaces it in one step."""
+def test_an_existing_file_is_replaced_only_with_force(workbench: Workbench) -> None:
+    """An existing file is not replaced, and nothing is downloaded for it; `force` replaces it."""
     workbench.out.write_text("precious")
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
@@ -232,8 +232,8 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(workbench: Workbench)
     assert len(workbench.rows()) == 4
 
 
-def test_a_name_that_is_taken_meanwhile_stays_taken(tmp_path: Path) -> None:
-    """A file that appears while ours is written is not replaced: the name is claimed in the publishing step itself."""
+def test_a_file_created_by_another_process_is_not_replaced(tmp_path: Path) -> None:
+    """A file that another process creates during the write is not replaced."""
     target = tmp_path / "out.jsonl"
     with part_file(target) as (handle, part):
         handle.write(b"ours")
@@ -247,7 +247,7 @@ def test_a_name_that_is_taken_meanwhile_stays_taken(tmp_path: Path) -> None:
 
 
 MANY = 3000
-"""Requests whose results, about a megabyte, come in several chunks."""
+"""The number of requests whose results, about a megabyte, are sent in several chunks."""
 
 TRUNCATIONS = (
     *("half", "half:40", "half:0", "nolength", "short", "short:90", "long", "chunkcut", "reset:40", "gzipcut"),
@@ -256,10 +256,8 @@ TRUNCATIONS = (
 
 
 @pytest.mark.parametrize("fault", TRUNCATIONS)
-def test_what_is_no_whole_file_is_not_published(
-    workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A cut, foreign or refused content is an error each time, nothing stands under the name, and later all is well."""
+def test_an_incomplete_file_is_not_published(workbench: Workbench, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An incomplete or invalid download is an error and writes no file; a later one succeeds."""
     monkeypatch.setattr(api, "_SIZE_TRIES", 1)
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
@@ -270,7 +268,7 @@ def test_what_is_no_whole_file_is_not_published(
     assert no_leftovers(workbench.folder)
     job = workflow.registry.job(job.id)
     assert job.parts[0].state != PartState.COLLECTED
-    for _ in range(2):  # what was not retried left a fault for the next try
+    for _ in range(2):  # if there was no retry, a fault is left for the next try
         try:
             raise_if_incomplete(collect(workflow, job, workbench.out))
             break
@@ -282,8 +280,8 @@ def test_what_is_no_whole_file_is_not_published(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["short:90", "nolength", "html"])
-def test_a_download_of_the_wrong_size_is_tried_again(workbench: Workbench, fault: str) -> None:
-    """Two broken downloads in a row do not end a command, and what arrived at last is kept."""
+def test_a_download_of_the_wrong_size_is_retried(workbench: Workbench, fault: str) -> None:
+    """After two broken downloads in a row, the third is kept and used again."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:content={fault}*2"), timeout=30)
     for _ in range(2):
@@ -292,10 +290,10 @@ def test_a_download_of_the_wrong_size_is_tried_again(workbench: Workbench, fault
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 3
 
 
-def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(
+def test_a_file_cut_at_a_line_end_is_found_by_its_recorded_size(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a file that ends with a whole line, under a length that fits, is still not the file."""
+    """A file that was cut after a complete line is refused because its recorded size differs."""
     monkeypatch.setattr(api, "_SIZE_TRIES", 1)
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
@@ -310,15 +308,15 @@ def test_a_cut_at_a_line_end_is_seen_by_the_size_on_record(
 
 
 @pytest.mark.parametrize("fault", ["wholenolength", "gzip", "slow"])
-def test_unusual_and_whole_is_taken(workbench: Workbench, fault: str) -> None:
-    """No length, compression that nobody asked for, and slowness are no faults where the bytes are all there."""
+def test_unusual_complete_downloads_are_accepted(workbench: Workbench, fault: str) -> None:
+    """A complete download without a length, with compression, or with pauses is accepted."""
     raise_if_incomplete(workbench.run(f"fault:content={fault}"))
     assert len(workbench.rows()) == 4
 
 
 @pytest.mark.parametrize("record", ["file=nobytes*9", "file=404*9"])
-def test_no_record_of_the_size_is_no_fault(workbench: Workbench, record: str) -> None:
-    """Providers that keep no size are believed, as far as the lines are whole."""
+def test_a_missing_recorded_size_is_not_a_fault(workbench: Workbench, record: str) -> None:
+    """If the provider has no recorded size, complete lines are accepted."""
     raise_if_incomplete(workbench.run(f"fault:{record}"))
     assert len(workbench.rows()) == 4
 
@@ -339,7 +337,7 @@ def test_no_record_of_the_size_is_no_fault(workbench: Workbench, record: str) ->
 def test_a_broken_download_is_resumed_only_where_that_is_proven(
     workbench: Workbench, fault: str, mode: str, *, resumes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bytes are right in every case; only a proven range is appended to what was there."""
+    """The results are always correct; a range is appended only if it is proven to match."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 5)
     raise_if_incomplete(workbench.run(f"fault:content={fault};range={mode}", requests=MANY))
     assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(MANY)]
@@ -349,10 +347,10 @@ def test_a_broken_download_is_resumed_only_where_that_is_proven(
     assert len(asked) == (2 if resumes or mode in ("", "ignored", "weak") else 3)
 
 
-def test_a_file_that_changed_between_two_tries_is_read_anew(
+def test_a_file_that_changed_between_two_tries_is_read_again(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes of two versions are never joined: another ETag starts from the front."""
+    """If the ETag has changed, the download starts from the beginning."""
     monkeypatch.setattr(transfer, "MAX_TRIES", 5)
     raise_if_incomplete(workbench.run("fault:content=half;range=changed", requests=MANY))
     assert len(workbench.rows()) == MANY
@@ -361,7 +359,7 @@ def test_a_file_that_changed_between_two_tries_is_read_anew(
 
 
 def test_answers_go_to_a_stream_too(workbench: Workbench) -> None:
-    """A target that is open already gets the same bytes as a path."""
+    """Results can be written to an open file."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:rows=shuffled"), timeout=30)
     with workbench.out.open("w+b") as handle:
@@ -373,7 +371,7 @@ def test_answers_go_to_a_stream_too(workbench: Workbench) -> None:
 
 @pytest.mark.parametrize("off", [-1, 1, 2])
 def test_a_record_of_the_size_may_be_off_by_a_line_end(workbench: Workbench, off: int) -> None:
-    """A provider that counts the last line end otherwise keeps no result back; the raw files need no record at all."""
+    """A recorded size that differs by a line ending is accepted."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
     (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
@@ -386,10 +384,10 @@ def test_a_record_of_the_size_may_be_off_by_a_line_end(workbench: Workbench, off
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", ["", "chunked"])
-def test_a_record_of_too_many_bytes_is_no_obstacle(
+def test_a_recorded_size_that_is_too_large_does_not_stop_a_download(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, sent: str
 ) -> None:
-    """After the tries, a file that is whole by its own length and has each result is accepted, and that is said."""
+    """A file that is smaller than recorded is accepted with a warning if it has every result."""
     monkeypatch.setattr(api, "_SIZE_TRIES", 2)
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:rows=mixed{f';content={sent}*9' if sent else ''}"), timeout=30)
@@ -400,7 +398,7 @@ def test_a_record_of_too_many_bytes_is_no_obstacle(
     assert (done.tally.requests, len(workbench.rows())) == (4, 4)
     (told,) = (text for text in workbench.reporter.warnings if "of 1,000,000 bytes on record" in text)
     assert "(and 1 file more); accepted, because each request has a complete result" in told
-    collect(workflow, job, workbench.out, CollectOptions(force=True))  # from the kept files, without a word
+    collect(workflow, job, workbench.out, CollectOptions(force=True))  # from the kept files, without a warning
     assert len(workbench.server.seen("GET", "/files/.*/content")) == 4
 
 
@@ -409,7 +407,7 @@ def test_a_record_of_too_many_bytes_is_no_obstacle(
 def test_a_short_file_that_lacks_something_is_refused(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, lack: str
 ) -> None:
-    """Without every result, a last line that is whole and a proven length, the record is believed."""
+    """A file that is smaller than recorded is refused if a result, its last line or its length is missing."""
     monkeypatch.setattr(api, "_SIZE_TRIES", 2)
     workflow = workbench.workflow()
     plan = "fault:content=wholenolength*9" if lack == "a length" else "fault:end=completed"
@@ -427,8 +425,8 @@ def test_a_short_file_that_lacks_something_is_refused(
     assert not workbench.out.exists()
 
 
-def test_a_strange_line_withholds_no_other_result(workbench: Workbench) -> None:
-    """A line that nobody can read is named by file and number, and the request that it was for can be sent again."""
+def test_an_invalid_line_does_not_affect_other_results(workbench: Workbench) -> None:
+    """An invalid line is reported with file and line, and its request counts as missing."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
     (output,) = (file for file in workbench.server.files.values() if file.purpose == "batch_output")
@@ -444,15 +442,15 @@ def test_a_strange_line_withholds_no_other_result(workbench: Workbench) -> None:
     assert survey(workflow, workflow.registry.job(job.id)).rows == {1: NO_RESULT}
 
 
-def test_a_second_result_is_told(workbench: Workbench) -> None:
-    """If the provider has two results for a request, one is used, and the number of the others is told."""
+def test_a_second_result_is_reported(workbench: Workbench) -> None:
+    """If a request has two results, one is used, and the number of the others is reported."""
     raise_if_incomplete(workbench.run("fault:rows=twice"))
     assert any(text.startswith("1 result repeats a request") for text in workbench.reporter.warnings)
 
 
 @pytest.mark.parametrize("odd", ['"x": NaN, ', '"x": "\\ud83d", ', ""])
 def test_a_batch_made_elsewhere_may_have_odd_requests(workbench: Workbench, odd: str) -> None:
-    """Its input is read as Python reads it: with NaN, half a character, ids that are numbers, and an id twice."""
+    """The input of an adopted batch may have NaN, half of a surrogate pair, numeric ids and repeated ids."""
     workflow = workbench.workflow()
     job = workflow.wait(adopted(workbench, workflow), timeout=30)
     given = workbench.server.files[str(job.parts[0].file_id)]

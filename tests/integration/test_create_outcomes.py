@@ -1,4 +1,4 @@
-"""A batch is created at most once, whatever becomes of the answer."""
+"""A batch is created at most once, whatever the answer to the create is."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ NOT_MADE = ("reset", "close", "hang", "500", "502", "408", "409", "302", "307", 
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_a_created_batch_is_adopted_whatever_its_answer_was(workbench: Workbench, fault: str) -> None:
-    """A batch that was created behind a bad answer is found by looking, and the request is sent once."""
+def test_a_created_batch_is_adopted_after_any_answer(workbench: Workbench, fault: str) -> None:
+    """If the answer to a create is bad but the batch exists, it is found, and the request is sent once."""
     if fault == "made.hang":
-        workbench.hurry()
+        workbench.use_short_timeouts()
     job = workbench.submit(f"fault:create={fault}")
     (batch,) = workbench.server.batches.values()
     assert job.parts[0].state == PartState.RUNNING
@@ -67,7 +67,7 @@ def test_a_created_batch_is_adopted_whatever_its_answer_was(workbench: Workbench
 def test_a_refusal_created_nothing_and_may_be_tried_again(
     workbench: Workbench, fault: str, error: type[BatchError]
 ) -> None:
-    """A refusal is told at once; the same order again uses the same job and the same upload."""
+    """A refusal is reported at once; the same submit again uses the same job and upload."""
     spec = workbench.spec(f"fault:create={fault}")
     with pytest.raises(error) as told:
         start(workbench.workflow(), spec)
@@ -85,8 +85,8 @@ def test_a_refusal_created_nothing_and_may_be_tried_again(
 
 @pytest.mark.parametrize("fault", NOT_MADE)
 def test_an_answer_that_proves_nothing_stops_as_uncertain(workbench: Workbench, fault: str) -> None:
-    """What may or may not have been created is never sent again unasked, in this run or in the next."""
-    workbench.hurry()
+    """If it is unknown whether a batch was created, nothing is sent again without `resubmit_uncertain`."""
+    workbench.use_short_timeouts()
     spec = workbench.spec(f"fault:create={fault}")
     for _ in range(2):
         with pytest.raises(UncertainError) as told:
@@ -104,14 +104,14 @@ def test_an_answer_that_proves_nothing_stops_as_uncertain(workbench: Workbench, 
 
 
 def test_a_refused_connection_created_nothing(workbench: Workbench) -> None:
-    """With nobody listening nothing left: the error is told at once, and the same order again goes on."""
+    """A refused connection is reported at once as not sent, and the same submit again continues."""
     spec = workbench.spec("fault:upload=deaf")
     with pytest.raises(UnreachableError) as told:
         start(workbench.workflow(), spec)
     assert not told.value.sent
     (job,) = workbench.workflow().registry.jobs()
     assert job.parts[0].state == PartState.UPLOADED
-    workbench.server.hear()
+    workbench.server.listen_again()
     assert start(workbench.workflow(), spec)[0].parts[0].state == PartState.RUNNING
     assert len(workbench.server.uploads) == len(workbench.server.creates) == 1
 
@@ -120,8 +120,8 @@ def test_a_refused_connection_created_nothing(workbench: Workbench) -> None:
     "listing",
     ["list=lag:0.6", "list=500*3", "list=401", "list=html", "list=reset*3", "shape=noafter", "shape=nohasmore"],
 )
-def test_a_listing_that_is_late_or_broken_is_asked_again(workbench: Workbench, listing: str) -> None:
-    """A lost create is found as soon as the listing shows it, within the grace period."""
+def test_a_listing_that_is_late_or_broken_is_retried(workbench: Workbench, listing: str) -> None:
+    """A lost create is found as soon as the list shows it, within the grace period."""
     job = workbench.submit(f"fault:create=made.reset;{listing}")
     assert job.batch_ids == list(workbench.server.batches)
     assert len(workbench.server.creates) == 1
@@ -132,7 +132,7 @@ def test_a_listing_that_is_late_or_broken_is_asked_again(workbench: Workbench, l
     ["nometadata", "nofilemark", "oldestfirst", "nofilemark,oldestfirst,nohasmore", "nometadata,nofilemark"],
 )
 def test_either_mark_finds_the_batch(workbench: Workbench, shape: str) -> None:
-    """The uploaded file's id or the token in the metadata is enough, in any order of the listing."""
+    """A batch is found by its file id or by its token, in any order of the list."""
     api = workbench.api()
     for _ in range(3):
         with workbench.write(f"fault:shape={shape}", name="x.jsonl").open("rb") as handle:
@@ -145,14 +145,14 @@ def test_either_mark_finds_the_batch(workbench: Workbench, shape: str) -> None:
 
 
 def test_an_answer_with_the_id_alone(workbench: Workbench) -> None:
-    """The batch itself is asked for, and no list is needed."""
+    """If the answer has only the id, the batch is requested, and no list is needed."""
     job = workbench.submit("fault:list=404*99;shape=onlyid")
     assert job.batch_ids == list(workbench.server.batches)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429])
 def test_a_refusal_that_created_a_batch_is_found_before_the_next_try(workbench: Workbench, status: int) -> None:
-    """If the list shows the batch only after the error was reported, the same command still does not send it again."""
+    """If a refused create made a batch that is listed later, the same submit adopts it."""
     spec = workbench.spec(f"fault:create=made.{status};list=lag:1")
     with pytest.raises(BatchError):
         start(workbench.workflow(), spec)
@@ -163,8 +163,8 @@ def test_a_refusal_that_created_a_batch_is_found_before_the_next_try(workbench: 
 
 
 def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
-    """Where a provider shows neither mark, nothing is guessed and nothing is sent again."""
-    workbench.hurry()
+    """If the provider shows neither mark, the job is uncertain, and nothing is sent again."""
+    workbench.use_short_timeouts()
     with pytest.raises(UncertainError):
         workbench.submit("fault:create=made.reset;shape=nometadata,noinput")
     assert len(workbench.server.batches) == len(workbench.server.creates) == 1
@@ -172,15 +172,15 @@ def test_a_batch_without_any_mark_is_uncertain(workbench: Workbench) -> None:
 
 @pytest.mark.slow
 def test_a_create_that_is_applied_late_is_adopted(workbench: Workbench) -> None:
-    """A batch that appears after the connection has gone is waited for within the grace period."""
+    """A batch that is created after the connection has closed is found within the grace period."""
     job = workbench.submit("fault:create=late:0.7")
     assert job.batch_ids == list(workbench.server.batches)
     assert len(workbench.server.creates) == 1
 
 
-def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench: Workbench) -> None:
-    """An uncertain job becomes certain as soon as the provider shows the batch, and nothing is sent twice."""
-    workbench.hurry()
+def test_the_next_run_adopts_a_batch_that_appeared_later(workbench: Workbench) -> None:
+    """An uncertain job adopts its batch as soon as the provider shows it."""
+    workbench.use_short_timeouts()
     spec = workbench.spec("fault:create=later")
     with pytest.raises(UncertainError):
         start(workbench.workflow(), spec)
@@ -190,9 +190,9 @@ def test_the_next_run_adopts_what_appeared_after_the_last_one_gave_up(workbench:
     assert len(workbench.server.creates) == 1
 
 
-def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> None:
-    """Permission to send anew is not used where looking finds the batch."""
-    workbench.hurry()
+def test_resubmitting_adopts_a_batch_that_is_found(workbench: Workbench) -> None:
+    """`resubmit_uncertain` sends nothing if the batch is found."""
+    workbench.use_short_timeouts()
     spec = workbench.spec("fault:create=made.reset;list=hide")
     with pytest.raises(UncertainError):
         start(workbench.workflow(), spec)
@@ -202,8 +202,8 @@ def test_asking_to_resubmit_still_adopts_what_is_found(workbench: Workbench) -> 
     assert len(workbench.server.creates) == 1
 
 
-def test_a_file_that_is_not_seen_yet_is_tried_again(workbench: Workbench) -> None:
-    """The one refusal that passes by itself, an upload not yet seen everywhere, does not stop the job."""
+def test_a_create_is_retried_if_the_file_is_not_known_yet(workbench: Workbench) -> None:
+    """If the provider does not know the new file yet, the create is sent again."""
     job = workbench.submit("fault:create=400:Cannot find file file-in1.")
     assert job.parts[0].state == PartState.RUNNING
     assert len(workbench.server.creates) == 2
@@ -211,8 +211,8 @@ def test_a_file_that_is_not_seen_yet_is_tried_again(workbench: Workbench) -> Non
 
 
 @pytest.mark.parametrize("fault", ["reset:20000", "500", "503", "429:0", "made.reset", "made.500", "made.cut"])
-def test_an_upload_is_tried_again_and_one_batch_is_made(workbench: Workbench, fault: str) -> None:
-    """Uploads cost nothing: a lost one is sent anew from its front, and what arrives is whole."""
+def test_an_upload_is_retried_and_one_batch_is_made(workbench: Workbench, fault: str) -> None:
+    """A failed upload is sent again from the start, and one batch is created from it."""
     spec = workbench.spec(f"fault:upload={fault}", requests=300)
     try:
         job = start(workbench.workflow(), spec)[0]
@@ -226,10 +226,10 @@ def test_an_upload_is_tried_again_and_one_batch_is_made(workbench: Workbench, fa
 @pytest.mark.parametrize(
     ("fault", "error"), [("401", AuthError), ("413", ApiError), ("307", ApiError), ("302", ApiError)]
 )
-def test_a_refused_upload_is_told_and_goes_nowhere_else(
+def test_a_refused_upload_is_reported_and_sent_nowhere_else(
     workbench: Workbench, fault: str, error: type[BatchError]
 ) -> None:
-    """A refusal in the midst of an upload is told; a redirect is not followed, and its host is named."""
+    """A refused upload is reported; a redirect is not followed, and the hint names its host."""
     with pytest.raises(error) as told:
         start(workbench.workflow(), workbench.spec(f"fault:upload={fault}", requests=3000))
     assert workbench.server.strays == []
@@ -239,8 +239,8 @@ def test_a_refused_upload_is_told_and_goes_nowhere_else(
         assert "127.0.0.1" in told.value.hint
 
 
-def test_the_uploaded_name_tells_nothing_and_ends_in_jsonl(workbench: Workbench) -> None:
-    """The user's file name stays here; what is sent ends in .jsonl, as some providers insist."""
+def test_the_uploaded_name_is_neutral_and_ends_in_jsonl(workbench: Workbench) -> None:
+    """The uploaded file name does not contain the user's, and ends in .jsonl as some providers require."""
     workbench.submit("fault:end=completed")
     (file,) = workbench.server.files.values()
     assert file.name.startswith("obatch-")

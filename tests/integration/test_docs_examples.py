@@ -1,4 +1,4 @@
-"""Every example of the README and of the pages in docs/ runs as it stands, and prints what the page says."""
+"""Every example of the README and of docs/ runs, and prints what the page shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_EXAMPLES = {"api.md", "architecture.md", "cli.md", "dependencies.md", "promises.md"}
-"""Pages whose blocks are generated, or for people who work on this package."""
+"""Pages whose blocks are generated, or that are for contributors."""
 
 PAGES = [ROOT / "README.md", *sorted(path for path in ROOT.glob("docs/**/*.md") if path.name not in NO_EXAMPLES)]
 WITH_EXAMPLES = [
@@ -29,7 +29,7 @@ WITH_EXAMPLES = [
 
 @pytest.fixture
 def upstream() -> Iterator[str]:
-    """Run a server for the requests of the provider local, as a user's own GPU would."""
+    """Run a server that answers the requests of the local provider."""
     with echo_upstream(models=False) as echo:
         try:
             yield echo.base_url
@@ -42,7 +42,7 @@ def upstream() -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(path: Path, monkeypatch: pytest.MonkeyPatch, upstream: str) -> None:
-    """Its files are written, its commands and programs are run in turn, and print what is below them."""
+    """The files of a page are written, and its commands and programs print the output that the page shows."""
     with short_folder() as folder, FakeServer(Model(), polls=0) as server, contextlib.ExitStack() as stack:
         if "s3://my-bucket" in path.read_text("utf-8"):
             store = stack.enter_context(s3_server())

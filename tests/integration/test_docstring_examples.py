@@ -1,4 +1,4 @@
-"""The docstrings of the public functions and methods: each tells its arguments and errors, and its example runs."""
+"""The docstrings of public functions and methods describe their arguments and errors, and their examples run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SEEN_IN_THEIR_CLASS = {"Reporter"}
 
 
 def _documented() -> Iterator[tuple[str, Any]]:
-    """Yield the public functions, and the methods of the public classes, those for tests too."""
+    """Yield the public functions, and the methods of the public classes, including those of `testing`."""
     for name in [*openai_batch.__all__, "map", *testing.__all__]:
         value = getattr(testing if name in testing.__all__ else openai_batch, name)
         if inspect.isfunction(value) or name in _SEEN_IN_THEIR_CLASS:
@@ -54,8 +54,8 @@ class Label(BaseModel):
 
 
 @pytest.mark.parametrize("name", sorted(_ALL))
-def test_the_docstring_tells_arguments_and_errors(name: str) -> None:
-    """In its own words, in those of its class, or by naming the function that has the same."""
+def test_the_docstring_has_arguments_and_errors(name: str) -> None:
+    """The docstring, that of the class, or that of a function it refers to has the arguments and errors."""
     owner = getattr(openai_batch, name.partition(".")[0], None) if "." in name else None
     own = inspect.getdoc(_ALL[name]) or ""
     told = own + (inspect.getdoc(owner) or "" if owner else "")
@@ -70,7 +70,7 @@ def test_the_docstring_tells_arguments_and_errors(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:The wait")
 @pytest.mark.parametrize("name", sorted(_ALL))
 def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It runs as it is written, with some rows, a run, a job and a batch."""
+    """The example of each docstring runs unchanged."""
     found = re.search(r"\n\n((?:    .*\n+)+)", f"{inspect.getdoc(_ALL[name])}\n")
     assert found is not None, f"{name} has no example"
     monkeypatch.chdir(tmp_path)
@@ -107,7 +107,7 @@ def test_the_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _run(code: str, names: dict[str, Any]) -> None:
-    """Run an example, which may wait for something."""
+    """Run an example, which may use `await`."""
     compiled = compile(code, "the example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     waited = eval(compiled, names)  # noqa: S307 - it is what is tested
     if inspect.iscoroutine(waited):

@@ -1,6 +1,6 @@
-"""The recipes for other engines in the guide: their programs answer an exported table, and the answers are imported.
+"""The recipes for other engines in the guide answer an exported table, and the answers can be imported.
 
-OBATCH_TEST_DAFT and OBATCH_TEST_RAY name a Python that has the engine, if this one has not.
+OBATCH_TEST_DAFT and OBATCH_TEST_RAY can name a Python that has the engine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENGINES = {"daft": "OBATCH_TEST_DAFT", "ray": "OBATCH_TEST_RAY"}
 def test_a_recipe_answers_the_exported_requests(
     engine: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each request has its answer, and one that the server refused has its error."""
+    """Each request has an answer, or the error of the server."""
     python = os.environ.get(ENGINES[engine]) or (sys.executable if importlib.util.find_spec(engine) else None)
     if python is None:
         pytest.skip(f"{engine} is not installed; {ENGINES[engine]} names a Python that has it")

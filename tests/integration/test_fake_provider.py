@@ -19,7 +19,7 @@ from openai_batch.testing import Cut, Failure, Refusal, fake_provider
 
 @pytest.mark.slow
 def test_jobs_batch_and_the_command_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of them finds it by itself, and the record has the requests of all."""
+    """`Jobs`, `Batch` and the command use the fake provider, which records all requests."""
     monkeypatch.chdir(tmp_path)
     before = dict(os.environ)
     with fake_provider(lambda request: f"to {request['body']['model']}") as fake:
@@ -58,7 +58,7 @@ def test_jobs_batch_and_the_command_use_it(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_answers_of_every_kind(url: str, answer: Any, outcome: str, text: str | None) -> None:
-    """Each kind of answer is what a provider would send for the endpoint."""
+    """Each kind of answer has the right outcome and text for its endpoint."""
     body = {"model": "m", "input": "x"} if "chat" not in url else {"model": "m", "messages": []}
     if url == "/v1/completions":
         body = {"model": "m", "prompt": "x"}
@@ -69,7 +69,7 @@ def test_answers_of_every_kind(url: str, answer: Any, outcome: str, text: str | 
 
 @pytest.mark.slow
 def test_it_fails_on_demand() -> None:
-    """An error of the function is the request's error, and calls fail as often as they were told to."""
+    """An exception in the function is the request's error, and `fail` makes calls fail."""
 
     def crash(_: object) -> str:
         raise ValueError("not today")
@@ -86,7 +86,7 @@ def test_it_fails_on_demand() -> None:
 
 
 def test_a_provider_of_the_program(tmp_path: Path) -> None:
-    """Programs that make their own profile use the address."""
+    """A program can make its own provider with the base URL."""
     with fake_provider() as fake, Jobs(tmp_path) as jobs:
         own = Provider(name="own", base_url=fake.base_url, api_key="sk-not-a-key")
         job = jobs.submit([{"model": "m", "messages": []}], provider=own).wait()
@@ -95,7 +95,7 @@ def test_a_provider_of_the_program(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_fixture(tmp_path: Path) -> None:
-    """A test of a user needs nothing but the name of the fixture."""
+    """The pytest fixture works by its name."""
     (tmp_path / "test_own.py").write_text(
         "import openai_batch\n"
         "def test_labels(fake_batch_provider):\n"
@@ -110,14 +110,14 @@ def test_the_fixture(tmp_path: Path) -> None:
 
 
 def _is_installed() -> bool:
-    """Tell whether pytest finds the plugin by itself: the package was installed after it got one."""
+    """Return whether pytest finds the plugin through its entry point."""
     from importlib.metadata import entry_points
 
     return any(point.name == "openai_batch" for point in entry_points(group="pytest11"))
 
 
-def test_a_batch_of_no_job_is_in_the_way_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `Batch` made is no reason for `Jobs` to stop: it is never taken for a part of a job."""
+def test_a_batch_without_a_job_blocks_no_other_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that `Batch` made are not mistaken for parts of a job."""
     monkeypatch.chdir(tmp_path)
     with fake_provider(polls=1000) as fake:
         with Batch(provider=fake.provider) as batch:
@@ -132,8 +132,8 @@ def test_a_batch_of_no_job_is_in_the_way_of_none(tmp_path: Path, monkeypatch: py
         assert [len(batch["metadata"]) for batch in fake.batches] == [16, 1, 2]
 
 
-def test_it_runs_whatever_the_umask() -> None:
-    """Its configuration and its jobs are its user's alone."""
+def test_it_runs_with_any_umask() -> None:
+    """With any umask, only the user can read the configuration of the fake provider."""
     before = os.umask(0)
     try:
         with fake_provider():

@@ -1,9 +1,9 @@
-"""Every order of up to three faults ends in at most one batch.
+"""Every order of up to three faults creates at most one batch.
 
 The workflow and the registry are the real ones; the provider is in memory.
 
-A run is a walk through choice points: each call of the provider and each write of the registry may go well or badly.
-All walks with up to three bad choices are taken. The clock is ours, so waiting costs nothing.
+A run is a series of choices: each call of the provider and each write to the registry may succeed or fail.
+All series with up to three faults are tested. The clock is simulated, so waiting takes no time.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Crash(BaseException):
 
 
 class Clock:
-    """A clock that runs when somebody sleeps."""
+    """A simulated clock that advances only when something sleeps."""
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0
@@ -62,26 +62,26 @@ class Clock:
     monotonic = time
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
 
 
 class Script:
-    """The choices of one walk: what was chosen at each point, and how many options there were."""
+    """The choices of one run: which option was chosen at each point, and how many options there were."""
 
     def __init__(self, chosen: tuple[int, ...]) -> None:
         self._chosen = chosen
         self.options: list[int] = []
 
     def choose(self, *names: str) -> str:
-        """Return one of the names; the first where the script does not say."""
+        """Return one of the names; the first if the script has no choice for this point."""
         place = len(self.options)
         self.options.append(len(names))
         return names[self._chosen[place] if place < len(self._chosen) else 0]
 
 
 class Provider_:  # noqa: N801 - set apart from the profile
-    """A provider in memory, and every batch that it was made to pay out."""
+    """A provider in memory that records every batch that it created."""
 
     def __init__(self, script: Script, clock: Clock, profile: Provider, *, lag: float = 0.0) -> None:
         self.provider = profile
@@ -91,16 +91,16 @@ class Provider_:  # noqa: N801 - set apart from the profile
         self._numbers = itertools.count(1)
 
     def make_ready(self) -> None:
-        """Need nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Hold nothing."""
+        """Do nothing."""
 
     def keep_running(self, _batch_id: str) -> None:
-        """Run each batch without being asked."""
+        """Do nothing: batches run by themselves."""
 
     def upload(self, source: Any, _filename: str) -> RemoteFile:
-        """Take a file, or lose it, or the answer."""
+        """Accept a file, or fail, or crash."""
         fault = self._script.choose("well", "lost", "crash")
         source.read()
         if fault == "crash":
@@ -110,7 +110,7 @@ class Provider_:  # noqa: N801 - set apart from the profile
         return RemoteFile(f"file-{next(self._numbers)}", size=len(source))
 
     def create(self, attempt: Attempt) -> BatchInfo:
-        """Create a batch, at once or late or not at all, and answer, or not."""
+        """Create a batch now, later or not at all, and answer or fail."""
         fault = self._script.choose(
             *("well", "refused", "unsent", "lost before", "lost after", "late", "crash before", "crash after")
         )
@@ -135,7 +135,7 @@ class Provider_:  # noqa: N801 - set apart from the profile
         return batch
 
     def batches(self, **_: object) -> Iterator[BatchInfo]:
-        """List what shows by now; or fail."""
+        """List the batches that are visible now, or fail."""
         fault = self._script.choose("well", "fails", "crash")
         if fault == "crash":
             raise Crash
@@ -145,12 +145,12 @@ class Provider_:  # noqa: N801 - set apart from the profile
 
 
 class CrashingRegistry(Registry):
-    """The real registry; the process may die before or after each step that is written."""
+    """The real registry, with crashes before or after writes."""
 
     script: Script
 
     def set_part(self, part: PartRecord, *, expect: PartState | None = None, **values: Any) -> PartRecord:
-        """Write a step, and die before or after it if the script says so."""
+        """Write a step, and crash before or after it if the script says so."""
         fault = self.script.choose("well", "crash before", "crash after")
         if fault == "crash before":
             raise Crash
@@ -161,7 +161,7 @@ class CrashingRegistry(Registry):
 
 
 class PortConnections(Connections):
-    """Connections that all lead to the provider in memory."""
+    """Connections that all use the provider in memory."""
 
     def __init__(self, port: Any) -> None:
         super().__init__(lambda source: source)
@@ -172,7 +172,7 @@ class PortConnections(Connections):
 
 
 def workflow_at(port: Any, registry: Registry) -> Workflow:
-    """Return the real workflow over the provider in memory."""
+    """Return the real workflow with the provider in memory."""
     made = Workflow(registry)
     made.connections = PortConnections(port)
     return made
@@ -180,7 +180,7 @@ def workflow_at(port: Any, registry: Registry) -> Workflow:
 
 @pytest.fixture
 def spec(tmp_path: Path) -> JobSpec:
-    """Check one small input."""
+    """Check a small input."""
     path = tmp_path / "in.jsonl"
     path.write_bytes(request_line("a"))
     profile = Provider(name="port", base_url="http://port/v1", create_timeout=TIMEOUT, create_grace=GRACE)
@@ -189,7 +189,7 @@ def spec(tmp_path: Path) -> JobSpec:
 
 @pytest.fixture
 def fast_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Keep the state in memory where the machine has such a folder: thousands of runs sync thousands of times."""
+    """Keep the state in memory if the machine has such a folder: thousands of runs sync thousands of times."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own inside it
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     monkeypatch.setenv("OBATCH_STATE_DIR", str(folder / "state"))
@@ -198,7 +198,7 @@ def fast_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Runner:
-    """Takes one walk after another."""
+    """Runs one series of choices after another."""
 
     def __init__(self, spec: JobSpec, state: Path, clock: Clock) -> None:
         self.spec, self.state, self.clock = spec, state, clock
@@ -207,7 +207,7 @@ class Runner:
     def walk(
         self, chosen: tuple[int, ...], *, lag: float = 0.0, runs: int = 6
     ) -> tuple[Script, Provider_, JobRecord | None]:
-        """Give the order again and again, as a user does, until it is done or uncertain twice."""
+        """Submit again and again, as a user does, until it succeeds or is uncertain twice."""
         self.runs += 1
         shutil.rmtree(self.state, ignore_errors=True)
         script = Script(chosen)
@@ -233,7 +233,7 @@ class Runner:
 
 @pytest.fixture
 def runner(spec: JobSpec, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """Put our clock where the workflow looks at one."""
+    """Make the workflow use the simulated clock."""
     clock = Clock()
     monkeypatch.setattr(create_once, "time", clock)
     monkeypatch.setattr(workflow, "time", clock)
@@ -246,7 +246,7 @@ def runner(spec: JobSpec, fast_state: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def successors(chosen: tuple[int, ...], options: list[int]) -> Iterator[tuple[int, ...]]:
-    """Yield the walks with one more fault, behind the last one."""
+    """Yield the series with one more fault after the last one."""
     for place in range(len(chosen), len(options)):
         for option in range(1, options[place]):
             yield (*chosen, *(0,) * (place - len(chosen)), option)
@@ -254,7 +254,7 @@ def successors(chosen: tuple[int, ...], options: list[int]) -> Iterator[tuple[in
 
 @pytest.mark.parametrize(("lag", "faults"), [(0.0, 3), (LAG, 2)])
 def test_no_order_of_faults_makes_two_batches(runner: Runner, lag: float, faults: int) -> None:
-    """At most one batch in every walk; exactly one, and that of the job, where the walk did not end as uncertain."""
+    """Each run creates at most one batch, and a job that succeeds has exactly that batch."""
     waiting: list[tuple[int, ...]] = [()]
     done = adopted = 0
     while waiting:
@@ -275,7 +275,7 @@ def test_no_order_of_faults_makes_two_batches(runner: Runner, lag: float, faults
 
 
 def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where looking finds nothing, and sending anew is allowed, two batches do come out."""
+    """If lost batches are not looked for and may be resubmitted, two batches are created."""
     monkeypatch.setattr(create_once, "find_all", lambda _api, _attempt: [])
 
     def walk(chosen: tuple[int, ...]) -> int:
@@ -292,5 +292,5 @@ def test_the_search_finds_a_planted_fault(runner: Runner, monkeypatch: pytest.Mo
                 registry.close()
         return len(port.made)
 
-    # The list that is read first, the upload, the creation.
+    # The choices are for the first list, the upload, and the create.
     assert max(walk((0, 0, fault)) for fault in range(8)) == 2

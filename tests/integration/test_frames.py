@@ -1,4 +1,4 @@
-"""`map`, `embed`, `start` and `attach` with real data frames, over a provider that answers with a function."""
+"""`map`, `embed`, `start` and `attach` with real data frames and the fake provider."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Label(BaseModel):
-    """What an answer must be."""
+    """The schema of the answers."""
 
     sentiment: Literal["good", "bad"]
     score: int
@@ -83,7 +83,7 @@ NEW = ["answer", "outcome", "error", "finish_reason", "prompt_tokens", "completi
 
 @pytest.mark.usefixtures("fake")
 def test_a_pandas_frame_keeps_its_order_its_index_and_its_types() -> None:
-    """Repeated labels of the index, missing cells and types of all kinds come back as they were."""
+    """Repeated index labels, missing cells and the types of columns are kept."""
     frame = pd.DataFrame(
         {
             "text": ["one", "refuse", "fail", "cut", "silent"],
@@ -106,9 +106,9 @@ def test_a_pandas_frame_keeps_its_order_its_index_and_its_types() -> None:
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("kind", ["polars", "arrow", "dataset"])
-def test_other_frames_come_back_as_what_they_are(kind: str) -> None:
-    """The same class comes back, with text columns even where nothing is in them."""
-    import datasets  # not at the top: without `fcntl` it warns, also where Windows is simulated
+def test_other_frames_keep_their_class(kind: str) -> None:
+    """The result has the class of the input, and empty text columns keep their type."""
+    import datasets  # not at the top: without `fcntl`, as on Windows, it warns
 
     columns = {"text": ["one", "two"], "n": [1, None]}
     made: Any = {"polars": pl.DataFrame, "arrow": pa.table, "dataset": datasets.Dataset.from_dict}[kind](columns)
@@ -126,7 +126,7 @@ def test_other_frames_come_back_as_what_they_are(kind: str) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_lists_and_iterables() -> None:
-    """Texts become results, dicts become dicts, and an iterator stays one."""
+    """Texts give results, dicts give dicts, and an iterator gives an iterator."""
     texts = openai_batch.map(["one", "refuse"], model="m")
     assert [(result.text, result.ok) for result in texts] == [("re: one", True), (None, False)]
     assert repr(texts[0]) == "<Result 'line-1' success: 're: one'>"
@@ -160,14 +160,14 @@ def test_lists_and_iterables() -> None:
     ],
 )
 def test_rows_that_cannot_be_sent(fake: FakeProvider, rows: Any, told: str) -> None:
-    """The error says what is wrong, and nothing is sent."""
+    """Invalid rows are an error, and nothing is sent."""
     with pytest.raises(InputError, match=told):
         openai_batch.map(rows, model="m")
     assert fake.batches == []
 
 
 def test_new_columns_never_replace_old_ones(fake: FakeProvider) -> None:
-    """A frame that has such a column is an error before anything is sent; a prefix helps."""
+    """A frame that already has a result column is an error; `prefix` renames the new columns."""
     frame = pd.DataFrame({"text": ["one"], "answer": ["mine"]})
     with pytest.raises(UsageError, match="the rows have 'answer' already") as caught:
         openai_batch.map(frame, model="m")
@@ -178,8 +178,8 @@ def test_new_columns_never_replace_old_ones(fake: FakeProvider) -> None:
     assert out["answer"][0] == "mine"
 
 
-def test_values_of_numpy_and_pandas_are_taken(fake: FakeProvider) -> None:
-    """A template sees plain values: numbers, times, lists, and nothing for what is missing."""
+def test_values_of_numpy_and_pandas_are_converted(fake: FakeProvider) -> None:
+    """A template gets plain values, and nothing for missing ones."""
     row = {
         "i": np.int64(3),
         "f": np.float32(0.5),
@@ -202,14 +202,14 @@ def test_values_of_numpy_and_pandas_are_taken(fake: FakeProvider) -> None:
 
 @dataclasses.dataclass
 class LabelData:
-    """The same as a dataclass."""
+    """The same schema as a dataclass."""
 
     sentiment: Literal["good", "bad"]
     score: int
 
 
 class LabelDict(TypedDict):
-    """The same as a TypedDict."""
+    """The same schema as a TypedDict."""
 
     sentiment: Literal["good", "bad"]
     score: int
@@ -217,7 +217,7 @@ class LabelDict(TypedDict):
 
 @pytest.mark.parametrize("schema", [Label, LabelData, LabelDict, Label.model_json_schema()])
 def test_fields_of_a_schema_become_columns(fake: FakeProvider, schema: Any) -> None:
-    """Each field is a column; an answer that does not fit, a refusal and a cut answer are outcomes and no values."""
+    """Each field is a column, which is empty if the answer does not match, is refused or is cut."""
     frame = pl.DataFrame({"text": ["good one", "fenced", "prose", "refuse", "cut", "fail"]})
     out = openai_batch.map(frame, model="m", schema=schema)
     assert out["sentiment"].to_list() == ["good", "bad", None, None, None, None]
@@ -232,7 +232,7 @@ def test_fields_of_a_schema_become_columns(fake: FakeProvider, schema: Any) -> N
 
 @pytest.mark.usefixtures("fake")
 def test_typed_results_of_a_run() -> None:
-    """A run yields objects of the schema; a value that is not allowed names its place."""
+    """A run yields objects of the schema; an invalid answer is an error that names the field."""
     run = openai_batch.start(["good one", "wrong", "refuse"], model="m", schema=Label).wait()
     first, wrong, refused = run
     assert first.parsed == Label(sentiment="good", score=7)
@@ -257,8 +257,8 @@ def test_typed_results_of_a_run() -> None:
         assert list(frame["outcome"]) == ["success", "error", "refused"]
 
 
-def test_a_cut_answer_is_no_value_even_if_it_fits() -> None:
-    """What was cut at the limit of tokens may look complete."""
+def test_a_cut_answer_has_no_value_even_if_it_fits_the_schema() -> None:
+    """A cut answer is not parsed, even if it matches the schema."""
     with fake_provider(lambda _: Cut('{"sentiment": "good", "score": 7}')):
         (result,) = openai_batch.map(["one"], model="m", schema=Label)
         (row,) = openai_batch.map([{"text": "one"}], model="m", schema=Label)
@@ -267,8 +267,8 @@ def test_a_cut_answer_is_no_value_even_if_it_fits() -> None:
 
 
 @pytest.mark.parametrize("schema", [3, int, list[str], {"type": "array"}])
-def test_what_is_no_schema(fake: FakeProvider, schema: Any) -> None:
-    """It is an error before anything is sent."""
+def test_an_invalid_schema(fake: FakeProvider, schema: Any) -> None:
+    """An unsupported schema is an error before anything is sent."""
     with pytest.raises((UsageError, InputError)):
         openai_batch.map(["good"], model="m", schema=schema)
     assert fake.batches == []
@@ -295,7 +295,7 @@ NESTED = {
     ],
 )
 def test_a_json_schema_is_checked_at_every_depth(answer: str, problem: str | None) -> None:
-    """An answer that does not fit is an error that names the place, and no value; one that fits is a value."""
+    """An answer that does not match the JSON schema is an error that names the place."""
     with fake_provider(lambda _: answer):
         (row,) = openai_batch.map([{"text": "x"}], model="m", schema=NESTED)
         (result,) = openai_batch.start([{"text": "x"}], model="m", schema=NESTED).wait()
@@ -307,7 +307,7 @@ def test_a_json_schema_is_checked_at_every_depth(answer: str, problem: str | Non
 
 @pytest.mark.parametrize("pattern", ["((", 3])
 def test_a_json_schema_that_is_not_valid(fake: FakeProvider, pattern: object) -> None:
-    """It is an error before anything is sent."""
+    """An invalid JSON schema is an error before anything is sent."""
     schema = {"type": "object", "properties": {"name": {"type": "string", "pattern": pattern}}}
     with pytest.raises(InputError, match="the schema is not valid"):
         openai_batch.map(["a"], model="m", schema=schema)
@@ -317,8 +317,8 @@ def test_a_json_schema_that_is_not_valid(fake: FakeProvider, pattern: object) ->
 ABOUT = ["outcome", "error", "finish_reason", "prompt_tokens", "completion_tokens"]
 
 
-def test_no_rows_are_no_error(fake: FakeProvider) -> None:
-    """The same kind comes back, empty, with all columns, and nothing is sent."""
+def test_zero_rows_are_not_an_error(fake: FakeProvider) -> None:
+    """An empty input gives an empty result of the same class with all columns, and nothing is sent."""
     import datasets
 
     given = pd.DataFrame({"text": []}, dtype="str")
@@ -346,7 +346,7 @@ def test_no_rows_are_no_error(fake: FakeProvider) -> None:
 
 
 def test_rows_are_never_paid_twice(fake: FakeProvider) -> None:
-    """In another order, in a longer frame, under a name or without: only what is new is sent, and equal rows once."""
+    """Rows that were answered before are not sent again, in any order and under any name."""
     openai_batch.map(["a", "b", "a"], model="m")
     assert len(fake.requests) == 2
     openai_batch.map(["b", "a"], model="m")
@@ -360,7 +360,7 @@ def test_rows_are_never_paid_twice(fake: FakeProvider) -> None:
 
 
 def test_a_sample_first(fake: FakeProvider) -> None:
-    """The first rows are tried, and are not paid again with all of them."""
+    """`sample` sends the first rows, which are not sent again with the others."""
     frame = pd.DataFrame({"text": [f"row {n}" for n in range(5)]}, index=range(10, 15))
     assert list(openai_batch.map(frame, model="m", sample=2).index) == [10, 11]
     run = openai_batch.start(frame, model="m", sample=3).wait()
@@ -378,8 +378,8 @@ def test_a_sample_first(fake: FakeProvider) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_name_is_a_series_of_runs() -> None:
-    """The second night has other rows and the same name; the name means the latest run."""
+def test_several_runs_can_have_the_same_name() -> None:
+    """Several runs can have the same name, which refers to the latest one."""
     first = openai_batch.start(["monday"], model="m", name="nightly").wait()
     second = openai_batch.start(["tuesday"], model="m", name="nightly").wait()
     assert first.id != second.id
@@ -394,7 +394,7 @@ def test_a_name_is_a_series_of_runs() -> None:
 
 
 def test_ids_of_a_column_and_empty_rows(fake: FakeProvider) -> None:
-    """Rows that are skipped keep their place, and each answer goes to its own row."""
+    """Skipped rows keep their place, and each answer is in its own row."""
     frame = pd.DataFrame({"key": ["x", "y", "z"], "text": ["one", " ", "three"]})
     out = openai_batch.map(frame, model="m", id="key", prompt="{{ text }}", skip_empty=True)
     assert [request["custom_id"] for request in fake.requests] == ["x", "z"]
@@ -404,8 +404,8 @@ def test_ids_of_a_column_and_empty_rows(fake: FakeProvider) -> None:
     assert run.wait()["z"].text == "re: three"
 
 
-def test_no_prompt_at_all_is_no_error(fake: FakeProvider) -> None:
-    """If every row is skipped, the same kind comes back with empty cells, as for a row that is skipped."""
+def test_no_prompts_are_not_an_error(fake: FakeProvider) -> None:
+    """If every row is skipped, the result has the same class and empty cells."""
     import datasets
 
     rows = [{"text": " "}, {"text": None}]
@@ -429,7 +429,7 @@ def test_no_prompt_at_all_is_no_error(fake: FakeProvider) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_a_column_without_values_is_text() -> None:
-    """So the rows of two nights fit together: one may have no error, and the other one some."""
+    """A column without values has the type text, so that the results of several runs can be joined."""
     import datasets
 
     run = openai_batch.start(["one"], model="m").wait()
@@ -442,7 +442,7 @@ def test_a_column_without_values_is_text() -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_embeddings_are_an_array() -> None:
-    """One row of float32 for each text, NaN where it failed."""
+    """`embed` returns one row of float32 for each text, and NaN for a failed one."""
     vectors = openai_batch.embed(pd.Series(["one", "fail", "three"]), model="e")
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, [[1, 2, 3], [np.nan] * 3, [1, 2, 5]])
@@ -453,7 +453,7 @@ def test_embeddings_are_an_array() -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_async_versions() -> None:
-    """They return the same, and the loop goes on meanwhile."""
+    """The async functions return the same as the others, and do not block the event loop."""
 
     async def main() -> list[Any]:
         run = await openai_batch.start_async(["one"], model="m", name="soon")
@@ -468,7 +468,7 @@ def test_async_versions() -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_async_iterables_are_rows_too() -> None:
-    """An async generator is read as it goes, by the async functions; the others say so."""
+    """The async functions accept async generators; the others raise an error that says so."""
 
     async def texts() -> AsyncIterator[str]:
         for number in range(3):
@@ -500,22 +500,22 @@ def test_async_iterables_are_rows_too() -> None:
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("given", [pd.DataFrame({"text": ["a"]}), pl.DataFrame({"text": ["a"]}), ["What is 2 + 2?"], 3])
-def test_what_jobs_does_not_take(given: Any) -> None:
-    """A frame and a list of texts are no requests; the hint says what takes them."""
+def test_input_that_jobs_does_not_accept(given: Any) -> None:
+    """`Jobs.submit` refuses frames and lists of texts, and the hint is `start`."""
     with Jobs() as jobs, pytest.raises(InputError, match="nothing was sent") as caught:
         jobs.submit(given)
     assert "openai_batch.start" in caught.value.hint
 
 
 def test_a_refused_input_raises(fake: FakeProvider) -> None:
-    """An error of the provider is no column: it is raised."""
+    """An error of the provider is raised."""
     fake.fail("POST /batches", 400, times=2, message="no such model")
     with pytest.raises(openai_batch.ApiError, match="no such model"):
         openai_batch.map(["one"], model="m")
 
 
 def test_a_timeout_leaves_the_run(fake: FakeProvider) -> None:
-    """The same call continues the run later."""
+    """After a timeout, the same call continues the run."""
     fake._server._polls = 1_000_000
     with pytest.raises(WaitTimeoutError):
         openai_batch.map(["one"], model="m", timeout=0.2)
@@ -526,14 +526,14 @@ def test_a_timeout_leaves_the_run(fake: FakeProvider) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_nothing_is_left_open() -> None:
-    """A program that closes nothing gets no ResourceWarning, which is an error here."""
+    """A program that closes nothing gets no ResourceWarning."""
     run = openai_batch.start(["one"], model="m").wait()
     assert isinstance(next(iter(run)), Result)
     del run
     gc.collect()
 
 
-# VmHWM starts anew with the program; what getrusage tells would include the process that started it.
+# VmHWM starts at 0 in a new program; getrusage would include the process that started it.
 _MANY = """
 import re, sys, openai_batch
 count = int(sys.argv[1])
@@ -547,18 +547,18 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read there")
 def test_a_generator_of_many_rows_needs_little_memory() -> None:
-    """Ten times as many rows need hardly more memory, from the first row to the last answer."""
+    """Ten times as many rows need hardly more memory."""
     with fake_provider(lambda _: "ok"):
         peaks = [
             int(subprocess.run([sys.executable, "-c", _MANY, str(count)], capture_output=True, check=True).stdout)
             for count in (20_000, 200_000)
         ]
-    assert peaks[1] - peaks[0] < 20_000  # KiB; the rows alone have 25,000, the requests and the answers more
+    assert peaks[1] - peaks[0] < 20_000  # KiB; the rows alone have 25,000, and there are also requests and answers
 
 
 @pytest.mark.slow
 def test_no_frame_library_is_imported_for_lists() -> None:
-    """A program without data frames pays no import of one."""
+    """A program without data frames imports none of their libraries."""
     program = (
         "import sys, openai_batch\n"
         "from openai_batch.testing import fake_provider\n"
@@ -570,7 +570,7 @@ def test_no_frame_library_is_imported_for_lists() -> None:
 
 
 def test_a_star_import_leaves_the_builtin() -> None:
-    """`map` is public, and `from openai_batch import *` does not hide Python's own."""
+    """`from openai_batch import *` does not replace the builtin `map`."""
     assert "map" not in openai_batch.__all__
     assert "map" in dir(openai_batch)
     names: dict[str, Any] = {}
@@ -587,7 +587,7 @@ print(",".join(result.text for result in openai_batch.map(sys.argv[1:], model="m
 
 @pytest.mark.slow
 def test_programs_at_the_same_time_pay_each_row_once() -> None:
-    """Several programs start with the same rows in other orders, under a name or not: one of them sends each row."""
+    """Several programs with the same rows in different orders send each row once."""
     orders = ["a b c", "c b a", "a b c", "b c a d", "d a"]
     with fake_provider(answer) as fake:
         words = [[sys.executable, "-c", _WORDS, *order.split()] for order in orders]
@@ -598,7 +598,7 @@ def test_programs_at_the_same_time_pay_each_row_once() -> None:
 
 
 def test_threads_at_the_same_time_pay_each_row_once() -> None:
-    """The same within one program."""
+    """Several threads with the same rows in different orders send each row once."""
     orders = [["a", "b"], ["b", "a"], ["a", "b"], ["a", "c"], ["c", "d"], ["d", "a"]]
     with fake_provider(answer) as fake, ThreadPoolExecutor(len(orders)) as pool:
         mapped = list(pool.map(lambda order: openai_batch.map(order, model="m", name=f"n{order[0]}"), orders))

@@ -1,4 +1,4 @@
-"""Options, schemas, unusual frames, progress and errors of `map` and `start`, over a provider that answers itself."""
+"""Options, schemas, unusual frames, progress and errors of `map` and `start`, with the fake provider."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def fake() -> Iterator[FakeProvider]:
 def test_a_wrong_option_is_an_error_before_anything_is_sent(
     fake: FakeProvider, options: dict[str, Any], told: str, hint: str
 ) -> None:
-    """None is left out of the requests silently, and none is a TypeError from somewhere inside."""
+    """An unknown option, or one of the wrong type, is a clear error, and nothing is sent."""
     with pytest.raises(BatchError, match=told) as caught:
         openai_batch.map(["one"], **({"model": "m"} | options))
     assert hint in caught.value.hint
@@ -69,8 +69,8 @@ def test_a_wrong_option_is_an_error_before_anything_is_sent(
 
 
 def test_options_of_map_are_not_those_of_start(fake: FakeProvider) -> None:
-    """What `start` would ignore is an error; so is a time that `wait` cannot read."""
-    options, timeout = {"retries": 3}, "10m"  # what a program without a type checker gives
+    """`start` refuses the options that only `map` has, and `wait` refuses an invalid timeout."""
+    options, timeout = {"retries": 3}, "10m"  # what a program without a type checker may pass
     with pytest.raises(UsageError, match="no option 'retries'"):
         openai_batch.start(["one"], model="m", **cast("Any", options))
     run = openai_batch.start(["one"], model="m")
@@ -80,20 +80,20 @@ def test_options_of_map_are_not_those_of_start(fake: FakeProvider) -> None:
 
 
 class WithError(BaseModel):
-    """A field has the name of a column about each answer."""
+    """A schema whose field has the name of a result column."""
 
     error: str
 
 
 class WithAlias(BaseModel):
-    """The same for the model, and not for the columns."""
+    """A schema whose fields have other names in the answers."""
 
     reason: str = Field(alias="error")
     number: int = Field(alias="theId")
 
 
 def test_a_field_never_shares_a_column(fake: FakeProvider) -> None:
-    """It would be lost; with an alias it has a column of its own."""
+    """A field with the name of a result column is an error; with an alias it gets its own column."""
     frame = pd.DataFrame({"text": ["json"]})
     with pytest.raises(UsageError, match="the schema has a field 'error'"):
         openai_batch.map(frame, model="m", schema=WithError)
@@ -103,7 +103,7 @@ def test_a_field_never_shares_a_column(fake: FakeProvider) -> None:
 
 
 def test_a_column_of_a_later_row_is_never_replaced(fake: FakeProvider) -> None:
-    """Dicts may have other keys than the first one."""
+    """A result column that only a later dict has is an error too."""
     with pytest.raises(UsageError, match="the rows have 'answer' already"):
         openai_batch.map([{"text": "a"}, {"text": "b", "answer": "mine"}], model="m")
     assert fake.batches == []
@@ -118,9 +118,9 @@ def test_a_column_of_a_later_row_is_never_replaced(fake: FakeProvider) -> None:
     ],
 )
 def test_rows_that_cannot_be_sent_say_why_in_python(fake: FakeProvider, rows: Any, told: str, hint: str) -> None:
-    """The message and the hint name calls and arguments, and no option of the command."""
+    """The error and the hint name Python arguments, not options of the command."""
     if isinstance(rows, str):
-        import datasets  # not at the top: it needs POSIX modules where Windows is simulated
+        import datasets  # not at the top: it needs POSIX modules on the simulated Windows
 
         rows = datasets.DatasetDict({"test": datasets.Dataset.from_dict({"text": ["a"]})})
     with pytest.raises(InputError, match=told) as caught:
@@ -131,7 +131,7 @@ def test_rows_that_cannot_be_sent_say_why_in_python(fake: FakeProvider, rows: An
 
 
 def test_batches_and_arrays_of_arrow_are_rows(fake: FakeProvider) -> None:
-    """They become a table. Values of numpy are parameters too."""
+    """Record batches and arrays of Arrow give tables; numpy values can be parameters."""
     out = openai_batch.map(pa.record_batch({"text": ["a"]}), model="m", params={"top_p": np.float64(0.5)})
     assert out["answer"].to_pylist() == ["re: a"]
     assert openai_batch.map(pa.array(["a"]), model="m")["answer"].to_pylist() == ["re: a"]
@@ -140,7 +140,7 @@ def test_batches_and_arrays_of_arrow_are_rows(fake: FakeProvider) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_images_of_pil_and_of_a_dataset(fake: FakeProvider) -> None:
-    """A cell may be a picture in memory; the name of one column needs no list."""
+    """A cell may be an image in memory; `images` accepts the name of one column."""
     import datasets
 
     picture = Image.new("RGB", (2, 2))
@@ -156,16 +156,16 @@ class Terminal(io.StringIO):
     """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """Tell that it is one."""
+        """Return True."""
         return True
 
 
 class ZMQInteractiveShell:
-    """What IPython's shell is called in a notebook."""
+    """The name of IPython's shell in a notebook."""
 
 
 def test_a_notebook_shows_a_bar(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
-    """Without ipywidgets, too: rich's own display then shows nothing, and warns."""
+    """A notebook shows a progress bar, also without ipywidgets, and no warning."""
     shown: list[str] = []
 
     class Output:
@@ -185,7 +185,7 @@ def test_a_notebook_shows_a_bar(monkeypatch: pytest.MonkeyPatch, recwarn: pytest
 
 @pytest.mark.usefixtures("fake")
 def test_progress_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Each change of the status once, with the counts, and the transfers; nothing without a handler."""
+    """Each change of the status is logged once, with the counts, and so are transfers."""
     with caplog.at_level(logging.INFO, "openai_batch"), Jobs() as jobs:
         openai_batch.start(["one", "two"], model="m").wait()
         jobs.submit([{"model": "m", "messages": [{"role": "user", "content": "three"}]}]).wait()
@@ -198,7 +198,7 @@ def test_progress_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_limit_of_costs_can_be_tested() -> None:
-    """The fake provider has prices, so that a program with `max_cost` runs there, and can be refused there."""
+    """The fake provider has prices, so `max_cost` can accept and refuse a run."""
     options: Any = {"model": "m", "params": {"max_tokens": 1000}}
     with fake_provider() as fake:
         assert openai_batch.map(["one"], max_cost=1, **options)[0].ok
@@ -208,7 +208,7 @@ def test_a_limit_of_costs_can_be_tested() -> None:
 
 @pytest.mark.slow
 def test_wait_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only if the program asks for it; one with its own reporter gets the calls there."""
+    """`wait(progress=True)` shows a progress bar in a terminal; a program's own reporter still gets its calls."""
 
     class Own(Reporter):
         def __init__(self) -> None:
@@ -233,7 +233,7 @@ def test_wait_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("fake")
 def test_counts_by_outcome(tmp_path: Any) -> None:
-    """They are in the run, in the error of a download, and, as the provider counts, in a notebook's table."""
+    """The counts by outcome are in the run, in the error of a download, and in the table of a notebook."""
     run = openai_batch.start(["one", "fail", "refuse"], model="m", name="<b>").wait()
     assert run.outcomes == {"success": 1, "error": 1, "refused": 1}
     assert ("line-2" in run, "line-9" in run) == (True, False)
@@ -252,7 +252,7 @@ def test_counts_by_outcome(tmp_path: Any) -> None:
 def test_a_run_that_failed_as_a_whole_is_sent_again_with_retries(
     fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error says how; nothing is paid before."""
+    """If the whole batch fails, the hint is `retries=1`, which sends the rows again."""
 
     def failed(batch: dict[str, Any]) -> None:
         fault = {"code": "invalid_model", "message": "no such model", "line": 1}
@@ -268,7 +268,7 @@ def test_a_run_that_failed_as_a_whole_is_sent_again_with_retries(
 
 
 def test_vectors_of_several_lengths_are_an_error() -> None:
-    """An array cannot hold them."""
+    """Vectors of different lengths are an error."""
     with (
         fake_provider(lambda request: [1.0] * len(request["body"]["input"])),
         pytest.raises(BatchError, match="vectors of several lengths"),
@@ -277,7 +277,7 @@ def test_vectors_of_several_lengths_are_an_error() -> None:
 
 
 def test_plain_failures_are_sent_again_with_retries(tmp_path: Path) -> None:
-    """Only those that failed, as often as asked, and none without the option; also with the async version."""
+    """`retries` sends only the failed rows again, also in the async version."""
     failures = 2
 
     def answer(request: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""`Jobs` and `Job`: the durable workflow from Python, over real connections to a provider that fails as planned."""
+"""`Jobs` and `Job`: the durable workflow in Python, with real connections to a provider that fails as planned."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def jobs(workbench: Workbench) -> Iterator[Jobs]:
-    """Jobs at the workbench."""
+    """`Jobs` with the provider of the workbench."""
     with Jobs() as made:
         yield made
     assert workbench.server.strays == []
 
 
 def asked(plan: str, count: int = 4) -> Iterator[dict[str, Any]]:
-    """Yield the parameters of calls of that plan."""
+    """Yield the parameters of calls with this plan."""
     for number in range(count):
         yield {"model": plan, "messages": [{"role": "user", "content": f"ask {number}"}]}
 
 
 def test_a_file_becomes_results_in_the_order_of_the_input(workbench: Workbench, jobs: Jobs) -> None:
-    """Submit, wait and read: each request has its result, whatever order the provider answers in."""
+    """After submit and wait, each request has its result, in input order."""
     job = jobs.submit(workbench.write("fault:rows=shuffled,string", 5), provider="faulty", name="nightly").wait()
     assert (job.status, job.ended, job.name, job.provider) == ("completed", True, "nightly", "faulty")
     assert (job.counts.total, job.counts.completed, job.counts.failed) == (5, 5, 0)
@@ -75,7 +75,7 @@ def test_a_file_becomes_results_in_the_order_of_the_input(workbench: Workbench, 
 
 
 def test_parameters_of_calls_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
-    """Requests without an id are called by their place, and a generator of them is the same job the second time."""
+    """Requests without ids are numbered, and the same requests from a generator are the same job."""
     job = jobs.submit(asked("fault:"), provider="faulty")
     same = jobs.submit(asked("fault:"), provider="faulty").wait()
     other = jobs.submit(asked("fault:"), provider="faulty", again=True)
@@ -89,7 +89,7 @@ def test_parameters_of_calls_are_an_input(workbench: Workbench, jobs: Jobs) -> N
 
 
 def test_ready_requests_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
-    """What has an id and an endpoint keeps them; a body alone tells its endpoint."""
+    """Requests with an id and an endpoint keep them; a body alone gets its endpoint."""
     chat = {"model": "fault:", "messages": [{"role": "user", "content": "x"}]}
     job = jobs.submit(
         [
@@ -106,14 +106,16 @@ def test_ready_requests_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
 
 
 def test_several_files_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
-    """A list of batch files is one job, with the results of all in order; what is wrong is told by its file."""
+    """A list of batch files is one job with all results in order, and problems are reported by file."""
     first, second = (workbench.folder / name for name in ("first.jsonl", "second.jsonl"))
     lines = workbench.write("fault:rows=shuffled", 5).read_bytes().splitlines(keepends=True)
     first.write_bytes(b"".join(lines[:2]))
     second.write_bytes(b"".join(lines[2:]))
     job = jobs.submit([first, str(second)], provider="faulty").wait()
     assert [result.custom_id for result in job.results()] == [f"id-{n}" for n in range(5)]
-    assert jobs.submit(workbench.folder / "in.jsonl", provider="faulty").id == job.id  # the same requests
+    assert (
+        jobs.submit(workbench.folder / "in.jsonl", provider="faulty").id == job.id
+    )  # the same requests as in the two files
     with pytest.raises(InputError, match=r"second.jsonl:1: custom_id .* is also in .*second.jsonl:1"):
         jobs.submit((second, second), provider="faulty")
 
@@ -136,8 +138,8 @@ def test_several_files_are_an_input(workbench: Workbench, jobs: Jobs) -> None:
         ("-", "-: No such file"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_whole(workbench: Workbench, jobs: Jobs, requests: Any, said: str) -> None:
-    """An input that is off is an InputError that names the request, and nothing was sent."""
+def test_an_invalid_input_is_refused(workbench: Workbench, jobs: Jobs, requests: Any, said: str) -> None:
+    """An invalid input is an InputError that names the request, and nothing is sent."""
     with pytest.raises(InputError, match=said):
         jobs.submit(requests, provider="faulty")
     assert not workbench.server.files
@@ -145,7 +147,7 @@ def test_what_cannot_be_sent_is_refused_whole(workbench: Workbench, jobs: Jobs, 
 
 
 def test_every_request_that_cannot_be_sent_is_named(jobs: Jobs) -> None:
-    """And the remedy is one for programs: a dict has no `endpoint`."""
+    """Every invalid request is reported, and the hint is one for Python."""
     requests: Any = [{"model": "m"}, {"model": "m", "messages": [{}]}, {"messages": [{}]}, "hello"]
     with pytest.raises(InputError, match="request 1: Request must include") as caught:
         jobs.submit(requests, provider="faulty")
@@ -153,8 +155,8 @@ def test_every_request_that_cannot_be_sent_is_named(jobs: Jobs) -> None:
     assert 'name the endpoint: {"url": "/v1/…", "body": {…}}' in caught.value.hint
 
 
-def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: Jobs) -> None:
-    """An error of the program that makes the requests reaches it as it is, and nothing was sent."""
+def test_an_error_of_the_callers_generator_is_raised(workbench: Workbench, jobs: Jobs) -> None:
+    """An error in the generator of the requests is raised unchanged, and nothing is sent."""
 
     def broken() -> Iterator[dict[str, Any]]:
         yield from asked("fault:", 2)
@@ -167,8 +169,8 @@ def test_what_the_callers_requests_raise_is_theirs(workbench: Workbench, jobs: J
 
 
 @pytest.mark.parametrize("count", [1, 2000])
-def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> None:
-    """No room for the requests is an error that names the folder, whether it shows at once or at the end."""
+def test_a_full_disk_is_reported(workbench: Workbench, jobs: Jobs, count: int) -> None:
+    """If there is no room for the requests, the error names the folder."""
     resource = pytest.importorskip("resource", reason="files have no limit on Windows")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -184,8 +186,8 @@ def test_a_full_disk_is_told(workbench: Workbench, jobs: Jobs, count: int) -> No
 
 
 @pytest.mark.slow
-def test_a_killed_program_goes_on(workbench: Workbench, jobs: Jobs) -> None:
-    """A program that is killed while its batch is being created finds that batch when it is run again."""
+def test_a_killed_program_continues(workbench: Workbench, jobs: Jobs) -> None:
+    """A program that was killed during the create finds its batch when it runs again."""
     workbench.write("fault:create=made.hang")
     program = "from openai_batch import Jobs; Jobs().submit('in.jsonl', provider='faulty')"
     with subprocess.Popen([sys.executable, "-c", program], cwd=workbench.folder) as process:
@@ -200,12 +202,12 @@ def test_a_killed_program_goes_on(workbench: Workbench, jobs: Jobs) -> None:
 
 
 async def waited(job: Job) -> Job:
-    """Wait in an event loop."""
+    """Wait with `wait_async`."""
     return await job.wait_async()
 
 
 def test_waiting_starts_no_job(workbench: Workbench, jobs: Jobs) -> None:
-    """Who only waits, in either way, for a job whose batch was refused is told why; submitting it again sends it."""
+    """`wait` and `wait_async` do not send a job whose create was refused; submitting it again does."""
     for number in (1, 2):
         batch_file = workbench.write(f"fault:create=400:not today {number}", number)
         with pytest.raises(ApiError, match="not today"):
@@ -220,8 +222,8 @@ def test_waiting_starts_no_job(workbench: Workbench, jobs: Jobs) -> None:
         assert jobs.submit(batch_file, provider="faulty").wait().status == "completed"
 
 
-def test_a_job_has_many_names(workbench: Workbench, jobs: Jobs) -> None:
-    """A job is found by number, name and batch id, and the latest one without any; it is the command's job too."""
+def test_a_job_is_found_by_number_name_or_batch_id(workbench: Workbench, jobs: Jobs) -> None:
+    """A job is found by number, name and batch id, and without any as the latest; the command lists it too."""
     job = jobs.submit(workbench.write("fault:"), provider="faulty", name="first")
     for reference in (job.id, str(job.id), "first", job.batch_ids[0], None):
         assert jobs.get(reference).id == job.id
@@ -233,8 +235,8 @@ def test_a_job_has_many_names(workbench: Workbench, jobs: Jobs) -> None:
     assert shown.split() == [str(job.id)]
 
 
-def test_batches_made_elsewhere_are_taken_in(workbench: Workbench, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another machine finds a batch by its id, and all of ours by looking for them."""
+def test_batches_made_elsewhere_are_added(workbench: Workbench, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another machine adds a batch by its id, and the others with `recover`."""
     first, second = (jobs.submit(workbench.write("fault:", n), provider="faulty").wait() for n in (2, 3))
     monkeypatch.setenv("OBATCH_STATE_DIR", str(workbench.folder / "elsewhere"))
     with Jobs() as elsewhere:
@@ -247,8 +249,8 @@ def test_batches_made_elsewhere_are_taken_in(workbench: Workbench, jobs: Jobs, m
     assert len(workbench.server.creates) == 2
 
 
-def test_a_wait_ends_in_time_and_the_job_goes_on(workbench: Workbench, jobs: Jobs) -> None:
-    """The time-out is an error of its own; what still runs has no results; cancelling keeps what is finished."""
+def test_a_wait_ends_in_time_and_the_job_continues(workbench: Workbench, jobs: Jobs) -> None:
+    """A timeout raises WaitTimeoutError, a running job has no results, and it can be cancelled."""
     job = jobs.submit(workbench.write("fault:steps=" + ",".join(["in_progress"] * 50)), provider="faulty")
     with pytest.raises(WaitTimeoutError, match="still in_progress"):
         job.wait(timeout=0)
@@ -262,7 +264,7 @@ def test_a_wait_ends_in_time_and_the_job_goes_on(workbench: Workbench, jobs: Job
 
 
 def test_a_failed_batch_says_why(workbench: Workbench, jobs: Jobs) -> None:
-    """A batch that the provider refuses as a whole tells its faults, and each request has a result that is none."""
+    """A batch that failed as a whole has errors, and each of its requests is missing with that reason."""
     job = jobs.submit(workbench.write("fault:end=failed", 2), provider="faulty").wait()
     assert job.status == "failed"
     assert job.faults
@@ -274,7 +276,7 @@ def test_a_failed_batch_says_why(workbench: Workbench, jobs: Jobs) -> None:
 
 
 def test_each_request_has_a_result_even_without_an_answer(workbench: Workbench, jobs: Jobs) -> None:
-    """Refused and missing requests stand in their places, with the reason."""
+    """Refused and missing requests have results with the reason, in input order."""
     mixed = jobs.submit(workbench.write("fault:rows=mixed"), provider="faulty").wait()
     refused = [result for result in mixed.results() if not result.ok]
     assert [(result.status_code, result.text, result.usage) for result in refused] == [(400, None, {})] * 2
@@ -290,8 +292,8 @@ def test_each_request_has_a_result_even_without_an_answer(workbench: Workbench, 
     assert (results[3].status_code, results[3].body) == (None, None)
 
 
-def test_a_download_is_whole_or_says_what_is_not(workbench: Workbench, jobs: Jobs) -> None:
-    """The file has one line a request; where a success is missing it is written all the same, and that is told."""
+def test_a_download_is_complete_or_says_what_is_missing(workbench: Workbench, jobs: Jobs) -> None:
+    """An incomplete download writes the file and raises IncompleteError."""
     good = jobs.submit(workbench.write("fault:"), provider="faulty").wait()
     assert good.download(str(workbench.out)) == workbench.out
     assert [row["custom_id"] for row in workbench.rows()] == [f"id-{n}" for n in range(4)]
@@ -305,23 +307,23 @@ def test_a_download_is_whole_or_says_what_is_not(workbench: Workbench, jobs: Job
 
 
 def test_a_retry_sends_only_what_it_can_help(workbench: Workbench, jobs: Jobs) -> None:
-    """What has no success is sent again as a part of the same job, unless it was refused for what it asks."""
+    """`retry` sends failed requests again, but not refused ones unless `where` names them."""
     absent = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait()
     assert absent.retry(where="429, batch_expired") == 0
     assert absent.retry(where=["missing"]) == 2
-    assert absent.wait().retry(where=lambda error: error.startswith("missing")) == 1  # half of them are absent again
+    assert absent.wait().retry(where=lambda error: error.startswith("missing")) == 1  # half of them are missing again
     assert absent.wait().retry() == 0
     assert [data.count(b"custom_id") for data in sent(workbench)] == [4, 2, 1]
     assert len(absent.batch_ids) == len(workbench.server.creates) == 3
     assert all(result.ok for result in absent.results())
     refused = jobs.submit(workbench.write("fault:rows=mixed"), provider="faulty")
-    assert refused.retry() == 0  # it asks first whether the job has ended
+    assert refused.retry() == 0  # `retry` first refreshes the job
     assert refused.ended
     assert refused.retry(where="400") == 2
 
 
 def test_failed_requests_are_sent_again_while_waiting(workbench: Workbench, jobs: Jobs) -> None:
-    """`wait(retries=…)` does what `obatch run --retries` does, and sends only what failed."""
+    """`wait(retries=1)` sends only the failed requests again."""
     job = jobs.submit(workbench.write("fault:rows=absent"), provider="faulty").wait(retries=1)
     assert len(job.batch_ids) == 2
     sent = [batch.input.data.count(b"\n") for batch in workbench.server.batches.values()]
@@ -329,8 +331,8 @@ def test_failed_requests_are_sent_again_while_waiting(workbench: Workbench, jobs
     assert sent[1] < 4
 
 
-def test_a_taken_output_is_found_out_before_anything_is_paid(workbench: Workbench, jobs: Jobs) -> None:
-    """With `output` nothing is sent if the results could not be written there."""
+def test_an_existing_output_is_refused_before_anything_is_sent(workbench: Workbench, jobs: Jobs) -> None:
+    """If `output` exists already, `submit` raises an error."""
     taken = workbench.folder / "taken.jsonl"
     taken.write_text("mine\n")
     with pytest.raises(OutputExistsError, match="already exists"):
@@ -340,7 +342,7 @@ def test_a_taken_output_is_found_out_before_anything_is_paid(workbench: Workbenc
 
 
 def test_results_that_were_downloaded_are_not_fetched_again(workbench: Workbench, jobs: Jobs) -> None:
-    """A second download to the same path asks the provider for nothing."""
+    """A second download to the same path sends no request."""
     job = jobs.submit(workbench.write("fault:"), provider="faulty").wait()
     job.download(workbench.out)
     asked = len(workbench.server.requests)
@@ -349,7 +351,7 @@ def test_results_that_were_downloaded_are_not_fetched_again(workbench: Workbench
 
 
 def test_two_objects_of_one_job_agree(workbench: Workbench, jobs: Jobs) -> None:
-    """What one has sent again the other waits for, and both have all results."""
+    """If one object retries the job, another one waits for it, and both have all results."""
     one = jobs.submit(workbench.write("fault:rows=absent", 2), provider="faulty").wait()
     other = jobs.get(one.id)
     assert one.retry() == 1
@@ -364,7 +366,7 @@ def sent(workbench: Workbench) -> list[bytes]:
 
 
 def test_a_provider_may_be_an_object(workbench: Workbench) -> None:
-    """A provider that no configuration names runs jobs too, and a later program names it again."""
+    """A `Provider` object that is in no configuration can run jobs, and a later program continues them."""
     with fault_server() as server:
         provider = Provider(name="mine", base_url=server.base_url, api_key="sk-canary-of-mine-0123456789")
         with Jobs() as jobs:
@@ -379,8 +381,8 @@ def test_a_provider_may_be_an_object(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_a_reporter_hears_what_is_silent_otherwise(workbench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing is printed; who wants to know gives a reporter."""
+def test_a_reporter_gets_all_messages(workbench: Workbench, capfd: pytest.CaptureFixture[str]) -> None:
+    """Messages go to the reporter, and nothing is printed."""
     heard: list[str] = []
 
     class RecordingReporter(Reporter):
@@ -395,7 +397,7 @@ def test_a_reporter_hears_what_is_silent_otherwise(workbench: Workbench, capfd: 
 
 
 def test_threads_share_jobs(workbench: Workbench, jobs: Jobs) -> None:
-    """Eight threads submit, wait and read with one object, and nothing is left open when they have ended."""
+    """Eight threads share one `Jobs` object, and nothing is left open after them."""
 
     def use(number: int) -> list[str]:
         requests = [{"model": "fault:", "messages": [{"role": "user", "content": f"{number}-{row}"}]} for row in (1, 2)]
@@ -406,12 +408,12 @@ def test_threads_share_jobs(workbench: Workbench, jobs: Jobs) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(use, range(8))) == [["id-0", "id-1", "id-2"]] * 8
     assert len(workbench.server.batches) == 9
-    gc.collect()  # what is not closed warns, and a warning is an error
+    gc.collect()  # an open connection gives a warning, which is an error
     assert len(jobs._session._open) <= 1
 
 
 def test_closed_jobs_open_again(workbench: Workbench) -> None:
-    """Closing ends the connections, not the jobs, and may be done twice."""
+    """`close` closes the connections and may be called twice; the object can be used again."""
     jobs = Jobs()
     job = jobs.submit(workbench.write("fault:"), provider="faulty")
     jobs.close()
@@ -424,7 +426,7 @@ def test_closed_jobs_open_again(workbench: Workbench) -> None:
 
 
 def test_each_request_is_paid_once_where_that_is_asked(workbench: Workbench, jobs: Jobs) -> None:
-    """`dedup` sends identical requests once, and `reuse` only what an earlier job of the same file has not answered."""
+    """`dedup` sends identical requests once, and `reuse` sends only requests without an answer."""
     path = workbench.folder / "grown.jsonl"
     texts = ["a", "b", "a"]
     for more in ([], ["c"]):

@@ -1,4 +1,4 @@
-"""Arguments of `Jobs` and `Job` that are of another type than they should be, and those that may be of several."""
+"""Arguments of `Jobs` and `Job` of the wrong type, and arguments that may have several types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIBRARY: Any = openai_batch
-"""What a program without a type checker sees."""
+"""The library without types, as a program without a type checker uses it."""
 
 REQUEST = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
@@ -40,7 +40,7 @@ REQUEST = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     ],
 )
 def test_a_wrong_type_is_named_before_anything_is_sent(call: Callable[[Any], Any], told: str, hint: str) -> None:
-    """It is no error from somewhere inside, and no text is taken for True."""
+    """An argument of the wrong type is a UsageError that names it, and nothing is sent."""
     with fake_provider() as fake, Jobs() as jobs:
         with pytest.raises(UsageError, match=told) as caught:
             call(jobs)
@@ -49,8 +49,8 @@ def test_a_wrong_type_is_named_before_anything_is_sent(call: Callable[[Any], Any
 
 
 def test_wrong_types_of_a_job() -> None:
-    """The same for what is asked of a job."""
-    given: Any = "2"  # what a program without a type checker gives
+    """Arguments of the wrong type for methods of `Job` are errors too."""
+    given: Any = "2"  # what a program without a type checker may pass
     with fake_provider(), Jobs() as jobs:
         job = jobs.submit([REQUEST]).wait()
         with pytest.raises(UsageError, match="retries= is '2'"):
@@ -60,7 +60,7 @@ def test_wrong_types_of_a_job() -> None:
 
 
 def test_a_code_may_be_a_number_and_a_provider_an_object() -> None:
-    """`retry(429)` is `retry("429")`, also in a list, and `list` takes the provider that `submit` took."""
+    """`retry` accepts a code as a number, and `list` accepts a `Provider` object."""
     with fake_provider(lambda _: Failure(429, "slow down")) as fake, Jobs() as jobs:
         job = jobs.submit([REQUEST], provider=fake.provider).wait()
         assert [job.retry(500), job.wait().retry([500, 429]), job.wait().retry(429)] == [0, 1, 1]

@@ -1,4 +1,4 @@
-"""The async twins: the same work, while the event loop goes on."""
+"""The async methods of `Jobs` and `Job` do the same work without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 def endless() -> str:
-    """Return a plan whose batch runs on and on."""
+    """Return a plan whose batch keeps running."""
     return "fault:steps=" + ",".join(["in_progress"] * 200)
 
 
 def test_several_jobs_are_awaited_at_once(workbench: Workbench) -> None:
-    """Two jobs end while the event loop goes on, and their results come in order."""
+    """Two jobs can be awaited together, and their results are in order."""
 
     async def main() -> None:
         with Jobs() as jobs:
@@ -42,7 +42,7 @@ def test_several_jobs_are_awaited_at_once(workbench: Workbench) -> None:
 
 
 def test_an_awaited_job_sends_its_failed_requests_again(workbench: Workbench) -> None:
-    """`wait_async(retries=…)` sends what failed once more, and no more often than asked."""
+    """`wait_async(retries=1)` sends the failed requests again once."""
 
     async def main() -> None:
         with Jobs() as jobs:
@@ -53,8 +53,8 @@ def test_an_awaited_job_sends_its_failed_requests_again(workbench: Workbench) ->
     asyncio.run(main())
 
 
-def test_an_awaited_job_has_its_time(workbench: Workbench) -> None:
-    """A time-out and a cancelled task both leave the job running, and the loop ends at once."""
+def test_an_awaited_job_can_time_out_or_be_cancelled(workbench: Workbench) -> None:
+    """After a timeout or a cancelled task, the job keeps running."""
 
     async def main() -> None:
         with Jobs() as jobs:
@@ -75,8 +75,8 @@ def test_an_awaited_job_has_its_time(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_errors_that_pass_are_waited_out_and_others_are_not(workbench: Workbench) -> None:
-    """A server that stumbles is asked again; one that says no for good is believed."""
+def test_temporary_errors_are_retried_while_awaiting(workbench: Workbench) -> None:
+    """A temporary error is retried; a permanent one is raised."""
 
     async def main() -> None:
         with Jobs() as jobs:
@@ -90,8 +90,8 @@ def test_errors_that_pass_are_waited_out_and_others_are_not(workbench: Workbench
 
 
 @pytest.mark.slow
-def test_a_key_that_is_refused_is_read_anew(workbench: Workbench) -> None:
-    """A refused key is no proof at once; one that is refused again and again is believed."""
+def test_a_key_that_stays_refused_ends_an_awaited_job(workbench: Workbench) -> None:
+    """If the key is refused repeatedly, AuthError is raised."""
 
     async def main() -> None:
         with Jobs() as jobs:
@@ -103,7 +103,7 @@ def test_a_key_that_is_refused_is_read_anew(workbench: Workbench) -> None:
 
 
 def test_every_method_has_an_async_version(workbench: Workbench) -> None:
-    """A program in an event loop submits, looks, cancels, reads and retries without holding the loop up."""
+    """Submitting, refreshing, cancelling, retrying and downloading do not block the event loop."""
 
     async def main() -> None:
         beats = 0
@@ -143,7 +143,7 @@ def test_every_method_has_an_async_version(workbench: Workbench) -> None:
 
 
 def test_async_methods_know_providers_of_the_program(workbench: Workbench) -> None:
-    """What one thread was given the others know, whoever was first."""
+    """A `Provider` object that was passed once is known in other threads too."""
     provider = Provider(name="mine", base_url=workbench.server.base_url, api_key="sk-canary-of-mine-0123456789")
 
     async def main() -> None:
@@ -157,7 +157,7 @@ def test_async_methods_know_providers_of_the_program(workbench: Workbench) -> No
 
 
 def test_event_loops_in_several_threads_share_jobs(workbench: Workbench) -> None:
-    """Each loop submits, waits and reads with one `Jobs` object, which closes all connections at its end."""
+    """Event loops in several threads share one `Jobs` object, which closes all connections at its end."""
 
     async def use(jobs: Jobs, shared: Job, number: int) -> list[str]:
         requests = [{"model": "fault:", "messages": [{"role": "user", "content": f"{number}"}]}]
@@ -175,5 +175,5 @@ def test_event_loops_in_several_threads_share_jobs(workbench: Workbench) -> None
         assert all(owned.closed for owned in jobs._session._open)
 
     asyncio.run(main())
-    gc.collect()  # what is not closed warns, and a warning is an error
+    gc.collect()  # an open connection gives a warning, which is an error
     assert len(workbench.server.batches) == 5

@@ -1,4 +1,4 @@
-"""`Jobs.sample` and `Job.wait_until`: what programs have answered outside of a batch, as the command does."""
+"""`Jobs.sample` and `Job.wait_until`: requests outside of a batch, from Python."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ REQUESTS = [
 
 
 def answer(request: dict[str, Any]) -> Any:
-    """Repeat the prompt."""
+    """Repeat the prompt, or fail for one of them."""
     text = request["body"]["messages"][-1]["content"]
     return Failure(400, "no") if text == "text 1" else f"about {text}"
 
 
 def test_a_sample_is_answered_at_once() -> None:
-    """Only these are sent, in no batch and no job, and the whole is guessed by them."""
+    """`sample` sends only its requests, without a batch or a job, and estimates the cost of all."""
     with fake_provider(answer) as fake, Jobs() as jobs:
         made = jobs.sample(REQUESTS, 2)
         assert [(row.prompt, row.result.text) for row in made.rows] == [("text 0", "about text 0"), ("text 1", None)]
@@ -39,8 +39,8 @@ def test_a_sample_is_answered_at_once() -> None:
             jobs.sample(REQUESTS, 2)
 
 
-def test_what_is_late_is_sent_at_once() -> None:
-    """The batch is cancelled, and each row is answered once; also for a run, with the limit that it was given."""
+def test_late_requests_are_sent_outside_of_the_batch() -> None:
+    """At the deadline the batch is cancelled, and each request is sent once."""
     late = datetime.now().astimezone()
     with fake_provider(answer, polls=1_000_000) as fake, Jobs() as jobs:
         job = jobs.submit(REQUESTS).wait_until(late, max_cost=5)
@@ -52,8 +52,8 @@ def test_what_is_late_is_sent_at_once() -> None:
         assert asyncio.run(run.wait_until_async(late)).outcomes == {"success": 2}
 
 
-def test_a_deadline_is_capped_before_anything_is_sent() -> None:
-    """Without a limit it is refused, and so is what could cost more at the full price."""
+def test_a_deadline_needs_a_limit_of_costs() -> None:
+    """A deadline without `max_cost`, or with a limit that is too low, is refused."""
     with fake_provider(answer, polls=1_000_000) as fake, Jobs() as jobs:
         job = jobs.submit(REQUESTS)
         with pytest.raises(UsageError, match="a deadline needs max_cost=") as caught:

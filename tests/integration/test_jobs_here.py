@@ -1,4 +1,4 @@
-"""Jobs on this very machine: the example of the page on jobs, and the local provider below it."""
+"""Jobs with the local provider, and the example of the guide on jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "guides" / "jobs.md"
 
 @pytest.fixture(autouse=True)
 def upstream() -> Iterator[None]:
-    """Configure the local provider to have an echo run its requests, and end its server afterwards."""
+    """Configure the local provider with an echo upstream, and stop its server afterwards."""
     with echo_upstream(models=False) as echo:
         Path(os.environ["OBATCH_CONFIG"]).write_text(
             f'provider = "local"\n[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8"
@@ -35,8 +35,8 @@ def upstream() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_job_runs_here() -> None:
-    """The local server is started by the first submit, answers every kind of request, and is asked for results."""
+def test_a_job_runs_locally() -> None:
+    """The first submit starts the local server, which answers chat and embedding requests."""
     with Jobs() as jobs:
         texts = ("one", "two", "three")
         asked = ({"model": "any", "messages": [{"role": "user", "content": text}]} for text in texts)
@@ -51,7 +51,7 @@ def test_a_job_runs_here() -> None:
 
 @pytest.mark.slow
 def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
-    """The program stands as it is printed, and run twice it makes one job."""
+    """The program of the guide runs unchanged, and running it twice makes one job."""
     found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert found is not None
     told = []

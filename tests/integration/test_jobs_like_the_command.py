@@ -1,4 +1,4 @@
-"""What the command does to pay once, `Jobs` and `Batch` do too."""
+"""`Jobs` and `Batch` avoid paying twice in the same ways as the command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def chat(text: str, *, backwards: bool = False) -> dict[str, Any]:
-    """Return the parameters of a call, in one of two orders of keys."""
+    """Return the parameters of a call, with the keys in one of two orders."""
     call = {"model": "fault:", "messages": [{"role": "user", "content": text}], "temperature": 0.5}
     return dict(reversed(call.items())) if backwards else call
 
@@ -28,8 +28,8 @@ def sent(workbench: Workbench) -> list[int]:
     return [len(batch.input.data.splitlines()) for batch in workbench.server.batches.values()]
 
 
-def test_a_list_reuses_answers_whatever_the_order(workbench: Workbench) -> None:
-    """Rows that an earlier list had are not sent again, in another order, with other ids or other orders of keys."""
+def test_a_list_reuses_answers_in_any_order(workbench: Workbench) -> None:
+    """`reuse` does not send rows of an earlier list again, in any order of rows or keys."""
     with Jobs() as jobs:
         jobs.submit([chat("a"), chat("b"), chat("c")], provider="faulty", reuse=True).wait()
         rows = [chat("c", backwards=True), chat("new"), chat("a", backwards=True), chat("b")]
@@ -41,7 +41,7 @@ def test_a_list_reuses_answers_whatever_the_order(workbench: Workbench) -> None:
 
 
 def test_identical_requests_may_differ_in_the_order_of_keys(workbench: Workbench) -> None:
-    """`dedup` compares what is asked, not how it is written."""
+    """`dedup` compares requests without regard to the order of keys."""
     with Jobs() as jobs:
         job = jobs.submit([chat("a"), chat("a", backwards=True)], provider="faulty", dedup=True).wait()
         assert len(list(job.results())) == 2
@@ -49,7 +49,7 @@ def test_identical_requests_may_differ_in_the_order_of_keys(workbench: Workbench
 
 
 def test_a_lost_registry_is_looked_up_by_programs_too(workbench: Workbench) -> None:
-    """`Jobs` finds the batch of the same input on another machine, and with `check_remote` looks each time."""
+    """Without a registry `Jobs` finds the batch of the same input; `check_remote` always looks."""
     rows = [chat("a")]
     with Jobs() as jobs:
         jobs.submit(rows, provider="faulty").wait()
@@ -66,7 +66,7 @@ def test_a_lost_registry_is_looked_up_by_programs_too(workbench: Workbench) -> N
 def test_the_default_provider_is_the_same_everywhere(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """OBATCH_PROVIDER and the file's `provider` hold for `Jobs` and `Batch` as for the command."""
+    """OBATCH_PROVIDER and `provider` in the configuration also apply to `Jobs` and `Batch`."""
     path = Path(os.environ["OBATCH_CONFIG"])
     if how == "variable":
         monkeypatch.setenv("OBATCH_PROVIDER", "faulty")
@@ -82,7 +82,7 @@ def test_the_default_provider_is_the_same_everywhere(
 
 @pytest.mark.usefixtures("workbench")
 def test_one_provider_object_serves_several_sessions() -> None:
-    """Closing one session leaves the connections of the others alone, and those of async calls."""
+    """Closing one `Jobs` object does not close the connections of others."""
     provider = get_provider_by_name("faulty")
     client = provider.get_client()
     with Jobs() as jobs, Jobs() as others:
@@ -96,7 +96,7 @@ def test_one_provider_object_serves_several_sessions() -> None:
 
 
 def test_keys_given_in_the_program_are_accounts(workbench: Workbench) -> None:
-    """Two nameless providers with keys of their own at one URL have jobs of their own, each asked with its key."""
+    """Two providers with different keys at one URL have separate jobs, and each uses its own key."""
     workbench.server.by_key = True
     teams = [Provider(base_url=workbench.server.base_url, api_key=f"sk-team-{n}-0123456789") for n in range(2)]
     with Jobs() as jobs:
@@ -105,4 +105,4 @@ def test_keys_given_in_the_program_are_accounts(workbench: Workbench) -> None:
         assert made[0].id != made[1].id
         assert jobs.submit([chat("a")], provider=teams[0]).id == made[0].id
     assert len(workbench.server.batches) == 2
-    assert workbench.server.trespasses == []
+    assert workbench.server.other_key_requests == []

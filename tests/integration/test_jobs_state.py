@@ -1,4 +1,4 @@
-"""`Jobs(FOLDER)`: jobs that are kept apart, in a folder of the caller's own."""
+"""`Jobs(FOLDER)`: jobs in a separate state folder."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from support.workbench import Workbench
 
 
-def test_a_state_folder_holds_jobs_of_its_own(workbench: Workbench) -> None:
-    """Two folders know nothing of each other, each works in every way, and the command knows only its own."""
+def test_each_state_folder_has_its_own_jobs(workbench: Workbench) -> None:
+    """Jobs in two state folders are independent, and the command sees only those in its own."""
     path = workbench.write("fault:")
     with Jobs() as jobs, Jobs(workbench.folder / "apart") as apart:
         mine = jobs.submit(path, provider="faulty").wait()
         assert apart.list() == []
         theirs = apart.submit(path, provider="faulty", name="theirs", again=True).wait()
         taken = iter(theirs.results())
-        next(taken)  # half read, it changes nothing for the others
+        next(taken)  # a half-read iterator does not affect the other folder
         assert [result.ok for result in mine.results()] == [True] * 4
         assert len(list(taken)) == 3
         assert theirs.batch_ids != mine.batch_ids
@@ -42,14 +42,14 @@ def test_a_state_folder_holds_jobs_of_its_own(workbench: Workbench) -> None:
         with pytest.raises(NotFoundError):
             jobs.get("theirs")
         assert [job.id for job in jobs.list()] == [mine.id]
-        assert len(apart.recover("faulty")) == 1  # the other's batch is at the same provider
+        assert len(apart.recover("faulty")) == 1  # the batch of the other folder is at the same provider
     shown, _ = workbench.command("ls", "-q").communicate()
     assert shown.split() == [str(mine.id)]
     assert not list(workbench.folder.glob("apart/spool/work-*"))
 
 
 def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(workbench: Workbench) -> None:
-    """Whatever runs at once, in threads or awaited, each folder has its own job and nothing of the others."""
+    """State folders are independent in threads and in an event loop."""
     folders = [workbench.folder / f"state-{number}" for number in range(4)]
     start = threading.Barrier(2)
 
@@ -83,7 +83,7 @@ def test_folders_are_kept_apart_in_threads_and_in_an_event_loop(workbench: Workb
 
 
 def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(workbench: Workbench) -> None:
-    """What the caller's own code does while a job is made, in its requests and its reporter, is in its own folder."""
+    """Code of the caller that runs during a submit uses its own state folder."""
     seen: list[int] = []
 
     def look() -> None:
@@ -106,7 +106,7 @@ def test_a_program_that_uses_jobs_inside_jobs_keeps_them_apart(workbench: Workbe
 
 
 def test_a_relative_folder_stays_where_it_was(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that changes its folder goes on with the same jobs."""
+    """A relative folder is resolved once, so a program that changes its working folder keeps its jobs."""
     monkeypatch.chdir(workbench.folder)
     with Jobs("state") as jobs:
         monkeypatch.chdir("/")
@@ -117,8 +117,8 @@ def test_a_relative_folder_stays_where_it_was(workbench: Workbench, monkeypatch:
 
 
 @pytest.mark.slow
-def test_a_folder_has_a_local_server_of_its_own(tmp_path: Path, home: Path) -> None:
-    """The local provider keeps what it holds in the same folder, and the one of the command is left alone."""
+def test_each_state_folder_has_its_own_local_server(tmp_path: Path, home: Path) -> None:
+    """Each state folder has its own local server."""
     folder = tmp_path / "apart"
     with echo_upstream(models=False) as echo:
         (home / "config.toml").write_text(f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8")

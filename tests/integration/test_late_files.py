@@ -1,4 +1,4 @@
-"""A completed batch whose files, counts or answers come late is waited for, and never sent again meanwhile."""
+"""If the files, counts or answers of a completed batch are late, they are waited for, and nothing is sent again."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("counts", ["", "shape=nullcounts;", "shape=nocounts,emptyids;"])
-def test_an_output_file_that_comes_late_is_no_reason_to_send_again(workbench: Workbench, counts: str) -> None:
-    """Whatever the counts say, retries wait for the file, and send nothing."""
+def test_a_late_output_file_does_not_cause_a_resubmission(workbench: Workbench, counts: str) -> None:
+    """Retries wait for a late output file, whatever the counts say, and send nothing."""
     workflow = workbench.workflow()
     job = start(workflow, workbench.spec(f"fault:{counts}late=2"))[0]
     job = wait_and_retry(workflow, job, timeout=60, retries=2)
@@ -33,7 +33,7 @@ def test_an_output_file_that_comes_late_is_no_reason_to_send_again(workbench: Wo
 
 @pytest.mark.slow
 def test_an_output_file_that_never_comes(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The batch ends after a while; its requests are not sent again unless that is asked for."""
+    """If the output file never appears, the job completes after a while, and its requests are not sent again."""
     monkeypatch.setattr(steps, "LATE_FILES", 0.5)
     monkeypatch.setattr("openai_batch.jobs.collect._LATE_TRIES", 1)
     workflow = workbench.workflow()
@@ -46,8 +46,8 @@ def test_an_output_file_that_never_comes(workbench: Workbench, monkeypatch: pyte
     assert "obatch download" in told.value.hint
 
 
-def test_retries_look_at_the_answers(workbench: Workbench) -> None:
-    """A batch whose counts say that all is well, and whose rows are absent, is sent again."""
+def test_retries_check_the_answers(workbench: Workbench) -> None:
+    """Missing rows are retried even if the counts say that all requests succeeded."""
     workflow = workbench.workflow()
     job = workflow.wait(start(workflow, workbench.spec("fault:rows=absent"))[0], timeout=60)
     workflow.registry.set_part(job.parts[0], counts=Counts(4, 4, 0))
@@ -57,15 +57,15 @@ def test_retries_look_at_the_answers(workbench: Workbench) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 422])
-def test_a_refusal_that_created_a_batch_all_the_same(workbench: Workbench, status: int) -> None:
-    """After an answer that nothing was created, one look in the list finds what was."""
+def test_a_refusal_that_created_a_batch(workbench: Workbench, status: int) -> None:
+    """After a refused create, the list is read once, and finds the batch that it created."""
     job = workbench.submit(f"fault:create=made.{status}")
     assert job.batch_ids == list(workbench.server.batches)
     assert len(workbench.server.creates) == 1
 
 
 def test_a_full_queue_in_the_answer_to_the_create(workbench: Workbench) -> None:
-    """A batch that comes back as failed because the queue is full waits like any other, and its file is kept."""
+    """If a new batch has failed because the queue is full, its part waits and keeps its file."""
     workbench.server.queue_bytes = 0
     workbench.server.queue_refuses, workbench.server.queue_fails_at_once = False, True
     workflow = workbench.workflow()
@@ -81,7 +81,7 @@ def test_a_full_queue_in_the_answer_to_the_create(workbench: Workbench) -> None:
 @pytest.mark.parametrize("order", ["", "shape=oldestfirst;"])
 @pytest.mark.parametrize("clock", [-86400.0, 86400.0])
 def test_a_lost_create_among_thousands_of_batches(workbench: Workbench, order: str, clock: float) -> None:
-    """It is found in either order, with the server's clock a day off."""
+    """A lost create is found among 3,000 batches in either order, with the server's clock a day off."""
     server = workbench.server
     file = StoredFile("file-x", "x.jsonl", b"", Plan())
     for number in range(3000):
@@ -96,7 +96,7 @@ def test_a_lost_create_among_thousands_of_batches(workbench: Workbench, order: s
 
 @pytest.mark.slow
 def test_a_batch_that_the_provider_does_not_find_at_first(workbench: Workbench) -> None:
-    """A `get` may lag behind the create: that is neither an error nor a warning."""
+    """A new batch that is not found at first causes no error and no warning."""
     workflow = workbench.workflow()
     job = start(workflow, workbench.spec("fault:poll=404*4"))[0]
     assert workflow.refresh(job).status == "validating"
@@ -105,7 +105,7 @@ def test_a_batch_that_the_provider_does_not_find_at_first(workbench: Workbench) 
 
 
 def test_an_output_file_that_has_another_id_later(workbench: Workbench) -> None:
-    """If a file is not found, the batch is asked for its files once more."""
+    """If a file is not found, the batch is asked for its file ids again."""
     workflow = workbench.workflow()
     job = workflow.wait(start(workflow, workbench.spec("fault:"))[0], timeout=60)
     (batch,) = workbench.server.batches.values()
@@ -116,8 +116,8 @@ def test_an_output_file_that_has_another_id_later(workbench: Workbench) -> None:
     assert len(workbench.rows()) == 4
 
 
-def test_a_batch_that_shows_its_files_no_more(workbench: Workbench) -> None:
-    """Its results do not count as missing then: they are gone, or the answer is old, and nothing is paid again."""
+def test_a_batch_that_stops_showing_its_files(workbench: Workbench) -> None:
+    """If a batch no longer shows its files, collecting is an error, and the results do not count as missing."""
     workflow = workbench.workflow()
     job = workflow.wait(start(workflow, workbench.spec("fault:"))[0], timeout=60)
     (batch,) = workbench.server.batches.values()

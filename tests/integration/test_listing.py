@@ -1,4 +1,4 @@
-"""A listing of batches ends, whatever the server makes of the pages."""
+"""Listing batches always ends, whatever pages the server sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("shape", "pages"), [("", 3), ("noafter", 2), ("noafter,nohasmore", 2), ("nohasmore", 4)])
 def test_a_listing_ends(workbench: Workbench, shape: str, pages: int) -> None:
-    """A page that comes again, or no word on what follows, ends the listing; each batch is in it once."""
+    """A repeated page, or a missing `has_more`, does not prevent the end, and no batch is listed twice."""
     api = workbench.api()
     with workbench.write(f"fault:shape={shape}").open("rb") as handle:
         file = api.upload(handle, "x.jsonl")

@@ -1,4 +1,4 @@
-"""An input is compared with every earlier job, however many there are, and however old."""
+"""An input is compared with all earlier jobs, however many and however old they are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANY = 120
 
 
 def earlier_jobs(workbench: Workbench, keys: list[bytes]) -> list[int]:
-    """Store a job of the workbench's provider for each of these keys of requests, and return their numbers."""
+    """Store a job for each of these keys of requests, and return the job numbers."""
     workflow, spec = workbench.workflow(), workbench.spec("m")
     numbers = []
     for number, each in enumerate(keys):
@@ -49,7 +49,7 @@ def earlier_jobs(workbench: Workbench, keys: list[bytes]) -> list[int]:
 
 
 def test_the_oldest_of_many_jobs_is_compared(workbench: Workbench) -> None:
-    """A row of the first job is found behind many later ones, and only that job is opened."""
+    """A row of the first of many jobs is found."""
     spec = workbench.spec("m")
     own = spec.batch_file.keys.read_bytes()
     others = [os.urandom(KEY_BYTES * 20) for _ in range(MANY)]
@@ -62,7 +62,7 @@ def test_the_oldest_of_many_jobs_is_compared(workbench: Workbench) -> None:
 
 
 def test_an_answer_behind_a_failure_is_found(tmp_path: Path) -> None:
-    """Rows that failed when they were sent `again` have their answer from the job before."""
+    """If rows failed when they were sent with `again`, their answers of the job before are used."""
     answers: list[Any] = ["first", "first", Failure(), Failure()]
     state = tmp_path / "state"
     with fake_provider(lambda _: answers.pop(0)) as fake:

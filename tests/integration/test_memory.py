@@ -1,4 +1,4 @@
-"""Files of any size go up and come down through a small, fixed amount of memory."""
+"""Uploads and downloads of any size need a small, fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 SIZE = 200_000_000
 LIMIT = 80 * 1024
-"""KiB of resident memory at the peak."""
+"""Peak resident memory in KiB."""
 
 CLIENT = """
 import re, sys
@@ -39,7 +39,7 @@ print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 
 
 class Plain:
-    """A server that counts what comes and sends zeros, through a fixed buffer."""
+    """A server that counts the bytes it receives and sends zeros, through a fixed buffer."""
 
     def __init__(self) -> None:
         self.received = 0
@@ -84,7 +84,7 @@ class Plain:
             connection.sendall(block[: SIZE - sent])
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
 
@@ -98,7 +98,7 @@ def plain() -> Iterator[Plain]:
 
 
 def run(what: str, plain: Plain, path: Path) -> list[int]:
-    """Run the client in a process of its own and return the numbers that it prints, the peak last."""
+    """Run the client in its own process, and return the numbers that it prints, with the peak memory last."""
     command = [sys.executable, "-c", CLIENT, what, plain.url, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -106,7 +106,7 @@ def run(what: str, plain: Plain, path: Path) -> list[int]:
 
 
 def test_an_upload_is_streamed(plain: Plain, tmp_path: Path) -> None:
-    """200 MB go up in less than 80 MiB of memory, under a name that ends in .jsonl."""
+    """An upload of 200 MB needs less than 80 MiB of memory, and its file name ends in .jsonl."""
     path = tmp_path / "big.jsonl"
     with path.open("wb") as handle:
         handle.truncate(SIZE)
@@ -118,7 +118,7 @@ def test_an_upload_is_streamed(plain: Plain, tmp_path: Path) -> None:
 
 
 def test_a_download_is_streamed(plain: Plain, tmp_path: Path) -> None:
-    """200 MB come down in less than 80 MiB of memory."""
+    """A download of 200 MB needs less than 80 MiB of memory."""
     path = tmp_path / "big.jsonl"
     count, place, peak = run("down", plain, path)
     assert count == place == path.stat().st_size == SIZE

@@ -1,4 +1,4 @@
-"""The objects of a server that is compatible with S3: whole or not there, and never replaced unasked."""
+"""Objects in a store that is compatible with S3: written completely or not at all, and replaced only on request."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIECE = 9 << 20
-"""Bytes of an object that is sent in parts."""
+"""The size in bytes of an object that is large enough for a multipart upload."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Store]:
-    """Run one server for these tests; each uses keys of its own."""
+    """Run one server for these tests; each test uses its own keys."""
     with s3_server() as store:
         yield store
 
 
 @pytest.fixture
 def store(server: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> ObjectStore:
-    """Return a part of its bucket for one test."""
+    """Return a separate part of the bucket."""
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     return ObjectStore(f"s3://bucket/{request.node.name}")
 
 
 def test_an_object_is_created_once_and_replaced_on_request(store: ObjectStore) -> None:
-    """What is there is not replaced unasked, and is read back, whole or in part, under any name."""
+    """`create` does not replace an object, `replace` does, and parts of it can be read."""
     key = "a folder/ü%20?#.jsonl"
     assert store.stat(key) is None
     assert store.create(key, b"hello")
@@ -77,7 +77,7 @@ def test_an_object_is_created_once_and_replaced_on_request(store: ObjectStore) -
 
 
 def test_a_store_that_sends_other_bytes(server: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an error, and not asked again and again."""
+    """An answer of the wrong size is an error."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -107,7 +107,7 @@ def test_a_store_that_sends_other_bytes(server: Store, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("size", [3, PIECE])
 def test_a_written_object_appears_whole_or_not_at_all(store: ObjectStore, server: Store, size: int) -> None:
-    """Nothing can be seen before the end, nothing stays of what fails, and the first writer wins."""
+    """An object is visible only when it is complete, a failed write leaves nothing, and the first writer wins."""
     data = os.urandom(size)
     with contextlib.suppress(KeyError), store.writer("x", replace=False) as out:
         out.write(data)
@@ -131,7 +131,7 @@ def test_a_written_object_appears_whole_or_not_at_all(store: ObjectStore, server
 
 
 def test_one_of_many_writers_wins(store: ObjectStore, tmp_path: Path) -> None:
-    """Of several that store different files under one key at the same time, one is stored, whole."""
+    """If several writers store different files under one key at the same time, one of them is stored completely."""
     files = [tmp_path / str(number) for number in range(4)]
     for number, path in enumerate(files):
         path.write_bytes(bytes([number]) * (PIECE if number % 2 else 10))
@@ -162,8 +162,8 @@ with ObjectStore(sys.argv[1]).writer("x", replace=sys.argv[2] == "replace") as o
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("how", ["create", "replace"])
-def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, server: Store, how: str) -> None:
-    """A process that is killed in the middle leaves no object, and does not change one."""
+def test_a_killed_upload_leaves_nothing_visible(store: ObjectStore, server: Store, how: str) -> None:
+    """A killed upload creates no object and does not change an existing one."""
     if how == "replace":
         store.create("x", b"before")
     done = subprocess.run([sys.executable, "-c", KILLED, store.url, how], capture_output=True, check=False)
@@ -173,7 +173,7 @@ def test_nothing_can_be_seen_of_a_killed_upload(store: ObjectStore, server: Stor
 
 
 def test_an_object_that_changes_while_it_is_read_is_an_error(store: ObjectStore) -> None:
-    """The pieces that were read belong to one object."""
+    """If an object changes while it is read, the read fails."""
     with store.writer("x", replace=False) as out:
         out.write(bytes(PIECE))
     pieces = store.stream("x")
@@ -185,7 +185,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(store: ObjectStore)
 
 
 def test_a_check_finds_out_whether_an_object_could_be_stored(store: ObjectStore) -> None:
-    """It stores nothing, and a bucket that does not exist is an error."""
+    """`check_writable` stores nothing, and a missing bucket is an error."""
     store.check_writable("x")
     assert list(store.list()) == []
     with pytest.raises(NotFoundError, match="there is no bucket s3://nobody"):
@@ -195,7 +195,7 @@ def test_a_check_finds_out_whether_an_object_could_be_stored(store: ObjectStore)
 
 
 def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
-    """The error names the address, and can be told from a refusal; it ends soon, and shows no key."""
+    """The error names the address of the object, and is marked as temporary."""
     monkeypatch.setattr("openai_batch.files.object_store._RETRIES", 1)
     with socket.create_server(("127.0.0.1", 0)) as door:
         free = door.getsockname()[1]
@@ -207,10 +207,10 @@ def test_a_store_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch, 
     assert "http" not in str(caught.value)
 
 
-def test_a_store_without_conditions_is_told_from_one_that_is_down(
+def test_a_store_without_conditional_writes_differs_from_one_that_is_down(
     monkeypatch: pytest.MonkeyPatch, server: Store
 ) -> None:
-    """The check stores nothing there, too; a new object is refused with the option that helps."""
+    """`create` in a store without conditional writes is an error, and the hint is --force."""
     monkeypatch.setattr("openai_batch.files.object_store._RETRIES", 0)
     with web_server({"any": 501}) as web:
         for name, value in (server.env | {"AWS_ENDPOINT_URL": web.url}).items():
@@ -229,7 +229,7 @@ def test_a_store_without_conditions_is_told_from_one_that_is_down(
 def test_keys_of_a_profile_are_used(
     monkeypatch: pytest.MonkeyPatch, server: Store, home: Path, request: pytest.FixtureRequest
 ) -> None:
-    """They come from the files of AWS's own tools, if boto3 is there; a profile that does not exist is an error."""
+    """The keys of AWS_PROFILE are used if boto3 is installed; an unknown profile is an error."""
     pytest.importorskip("boto3")
     (home / ".aws").mkdir()
     (home / ".aws/credentials").write_text("[work]\naws_access_key_id = a\naws_secret_access_key = b\n", "utf-8")
@@ -245,8 +245,8 @@ def test_keys_of_a_profile_are_used(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
-    """Ctrl-C does not wait for the store, also if the system gives the signal to another thread."""
+def test_a_signal_interrupts_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
+    """Ctrl-C ends the wait, even if another thread gets the signal."""
 
     def interrupt() -> None:
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
@@ -264,7 +264,7 @@ def test_a_signal_interrupts_a_store_that_says_nothing(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("refusal", [401, 403])
 def test_a_refusal_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch, server: Store, refusal: int) -> None:
-    """Missing permissions are told from missing objects, with the variables that matter."""
+    """Missing permissions are an AuthError, and the hint names the variables."""
     with web_server({"any": refusal}) as web:
         for name, value in (server.env | {"AWS_ENDPOINT_URL": web.url}).items():
             monkeypatch.setenv(name, value)
@@ -282,7 +282,7 @@ def test_a_refusal_says_how_to_get_access(monkeypatch: pytest.MonkeyPatch, serve
 def test_without_credentials_the_hint_names_the_variables(
     monkeypatch: pytest.MonkeyPatch, url: str, variable: str
 ) -> None:
-    """No store is asked without credentials."""
+    """Without credentials there is an AuthError, and the hint names the variables."""
     pytest.importorskip("obstore")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
     with web_server() as metadata:
@@ -296,28 +296,28 @@ def test_without_credentials_the_hint_names_the_variables(
     "url", ["s3://", "s3:///x", "s3://us er/x", "s3://me:secret@bucket/x", "http://x/y", "ftp://x/y", "gs://../x"]
 )
 def test_a_bad_address_is_refused(url: str) -> None:
-    """Nothing is sent, and no password is repeated."""
+    """An invalid address is an error that does not show its password."""
     with pytest.raises(UsageError) as caught:
         ObjectStore(url)
     assert "secret" not in f"{caught.value}{caught.value.hint}"
 
 
-def test_what_is_an_address() -> None:
-    """Local files are not, whatever their names."""
+def test_addresses_differ_from_local_files() -> None:
+    """Addresses with a known scheme are recognized; other names are local files."""
     yes = ["s3://b/x", "gs://b/x", "az://b/x", "https://h/x", "http://h/x", "hf://datasets/a/b/x", "S3://b/x"]
     assert all(map(is_address, yes))
     assert not any(map(is_address, ["x.jsonl", "s3:/b/x", "file:///x", "C://x", "ftp://h/x", "s3", "-"]))
 
 
-def test_a_folder_is_no_file() -> None:
-    """An output needs a name."""
+def test_a_folder_is_refused_as_a_file() -> None:
+    """An address without a file name is an error."""
     for address in ("s3://bucket", "s3://bucket/", "s3://bucket/folder/"):
         with pytest.raises(UsageError, match="is a folder, not a file"):
             split_address(address)
 
 
 def test_without_obstore_the_hint_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest of the package does not need it."""
+    """Without obstore, the hint installs the extra."""
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(MissingExtraError) as caught:
         ObjectStore("s3://bucket")

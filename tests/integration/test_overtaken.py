@@ -1,4 +1,4 @@
-"""Two processes that plan the same input at the same time: the one that comes second looks again."""
+"""If two processes plan the same input at the same time, the second plans again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["workbench"]
 
 
 def test_a_submission_that_was_overtaken_is_not_sent(workbench: Workbench) -> None:
-    """A plan that does not know of a job of the same input, started since, is refused, and a new one takes its rows."""
+    """A plan from before another job of the same input is refused, and a new plan reuses that job's rows."""
     workflow = workbench.workflow()
     first = replace(workbench.spec("m", 3, "one.jsonl"), input_name="the table")
     second = replace(workbench.spec("m", 5, "two.jsonl"), input_name="the table")
@@ -42,8 +42,8 @@ def test_a_submission_that_was_overtaken_is_not_sent(workbench: Workbench) -> No
     assert [batch.input.data.count(b"\n") for batch in workbench.server.batches.values()] == [3, 2]
 
 
-def test_the_same_order_is_not_overtaken_by_itself(workbench: Workbench) -> None:
-    """Two processes with the same order share its job, whoever comes first."""
+def test_identical_submissions_share_a_job(workbench: Workbench) -> None:
+    """Two identical submissions share one job, whichever comes first."""
     workflow = workbench.workflow()
     spec = replace(workbench.spec("m", 3), input_name="the table")
     plans = [

@@ -1,4 +1,4 @@
-"""Parts that are sent and downloaded several at a time: each has one batch, whatever happens to the others."""
+"""Parts that are sent and downloaded in parallel: each has one batch, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS = 7
 
 
 def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -32,19 +32,19 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def rows_of_batches(workbench: Workbench) -> Counter[str]:
-    """Count the batches that each request is in."""
+    """Count in how many batches each request is."""
     batches = workbench.server.batches.values()
     return Counter(json.loads(line)["custom_id"] for batch in batches for line in batch.input.data.splitlines())
 
 
 def each_once(workbench: Workbench) -> bool:
-    """Tell whether each request is in one batch."""
+    """Return whether each request is in exactly one batch."""
     return rows_of_batches(workbench) == Counter({f"id-{n}": 1 for n in range(PARTS)})
 
 
 @pytest.mark.parametrize(("parallel", "begun"), [(4, 4), (1, 1), (16, PARTS)])
-def test_so_many_uploads_at_a_time(workbench: Workbench, parallel: int, begun: int) -> None:
-    """The profile says how many parts are sent at the same time."""
+def test_parallel_limits_the_uploads(workbench: Workbench, parallel: int, begun: int) -> None:
+    """`parallel` in the profile is the number of parts that are sent at the same time."""
     workbench.configure(max_requests=1, parallel=parallel)
     spec = workbench.spec(f"fault:upload=hold*{PARTS}", PARTS)
     sending = threading.Thread(target=lambda: start(workbench.workflow(), spec))
@@ -58,7 +58,7 @@ def test_so_many_uploads_at_a_time(workbench: Workbench, parallel: int, begun: i
 
 
 def test_results_are_downloaded_several_at_a_time(workbench: Workbench) -> None:
-    """While the first file is awaited, the next ones are on their way; the results are in the order of the input."""
+    """Result files are downloaded in parallel, and the results are in input order."""
     workbench.configure(max_requests=1)
     workflow = workbench.workflow()
     plan = f"fault:content=hold*{PARTS};rows=shuffled"
@@ -74,8 +74,8 @@ def test_results_are_downloaded_several_at_a_time(workbench: Workbench) -> None:
     assert len(workbench.server.seen("GET", "/files/[^/]+/content")) == PARTS
 
 
-def test_no_part_is_begun_after_an_error(workbench: Workbench) -> None:
-    """One create is refused: those under way are stored, the others wait; the next command sends them, each once."""
+def test_no_part_is_started_after_an_error(workbench: Workbench) -> None:
+    """After a refused create no more parts are started; the next command sends them, each once."""
     workbench.configure(max_requests=1)
     spec = workbench.spec("fault:create=400:no", PARTS)
     with pytest.raises(ApiError, match="no"):
@@ -87,7 +87,7 @@ def test_no_part_is_begun_after_an_error(workbench: Workbench) -> None:
 
 
 def test_an_uploaded_part_is_not_created_after_an_error(workbench: Workbench) -> None:
-    """A part whose upload ends after another part was refused has no batch until the command runs again."""
+    """If a part was refused, a part whose upload ends later gets no batch until the next command."""
     workbench.configure(max_requests=1, parallel=2)
     spec = workbench.spec("fault:upload=hold;create=400:no", PARTS)
     errors: list[Exception] = []
@@ -111,7 +111,7 @@ def test_an_uploaded_part_is_not_created_after_an_error(workbench: Workbench) ->
 
 @pytest.mark.slow
 def test_a_limited_queue_keeps_the_order(workbench: Workbench) -> None:
-    """With a limit in the profile, parts are created one by one, in the order of the input."""
+    """With `enqueued_tokens`, parts are created one at a time, in input order."""
     workbench.configure(max_requests=1, enqueued_tokens=100_000)
     spec = workbench.spec("fault:create=hold", PARTS)
     sending = threading.Thread(target=lambda: start(workbench.workflow(), spec))
@@ -126,7 +126,7 @@ def test_a_limited_queue_keeps_the_order(workbench: Workbench) -> None:
 
 
 def test_a_lost_answer_among_others(workbench: Workbench) -> None:
-    """The answer to one create is lost while others are under way: its batch is found, and each part has one."""
+    """If the answer to a parallel create is lost, its batch is found, and each part has one batch."""
     workbench.configure(max_requests=1)
     workflow = workbench.workflow()
     job, _ = start(workflow, workbench.spec("fault:create=made.reset*2", PARTS))
@@ -136,7 +136,7 @@ def test_a_lost_answer_among_others(workbench: Workbench) -> None:
 
 
 def test_an_uncertain_part_among_others(workbench: Workbench) -> None:
-    """A part whose batch is not found is uncertain; the others are sent once, and it is found when it appears."""
+    """If one part is uncertain, the others are sent once, and its batch is adopted when it appears."""
     workbench.configure(max_requests=1, create_timeout=0.5, create_grace=0.1)
     spec = workbench.spec("fault:create=later", PARTS)
     with pytest.raises(UncertainError):
@@ -151,7 +151,7 @@ def test_an_uncertain_part_among_others(workbench: Workbench) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("held", ["upload=hold*4", "create=hold*4", "create=hang*4"])
 def test_an_interruption_pays_nothing_twice(workbench: Workbench, held: str) -> None:
-    """Ctrl-C while four parts are under way ends the command soon; the same command sends what is left, each once."""
+    """Ctrl-C during four parallel parts ends the command soon, and the same command sends the rest once."""
     workbench.configure(max_requests=1, create_timeout=20)
     workbench.write(f"fault:{held}", PARTS)
     process = workbench.command("submit", "in.jsonl", "-p", "faulty")
@@ -166,7 +166,7 @@ def test_an_interruption_pays_nothing_twice(workbench: Workbench, held: str) -> 
     workbench.configure(max_requests=1, create_timeout=1, create_grace=1)
     again = workbench.command("submit", "in.jsonl", "-p", "faulty")
     told = again.communicate(timeout=60)[1]
-    if held.startswith("create=hang"):  # nobody knows whether these creates took effect
+    if held.startswith("create=hang"):  # it is unknown whether these creates took effect
         assert again.returncode == 7, told
         assert set(rows_of_batches(workbench).values()) <= {1}
     else:
@@ -175,7 +175,7 @@ def test_an_interruption_pays_nothing_twice(workbench: Workbench, held: str) -> 
 
 
 def test_the_key_command_runs_once(workbench: Workbench) -> None:
-    """The threads share the key: a password manager asks its user once."""
+    """The threads share the key, so `api_key_command` runs once."""
     log = workbench.folder / "asked"
     workbench.configure(
         max_requests=1, api_key_command=["sh", "-c", f"echo asked >> {log}; echo $FAULTY_KEY"], api_key_env="UNSET_KEY"

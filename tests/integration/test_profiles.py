@@ -1,4 +1,4 @@
-"""Keys go where they belong, models to who serves them, and a configuration that is off is told by key."""
+"""Which host gets a key, which provider serves a model, and errors in the configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from openai_batch.batch.provider_arguments import provider_of
 from openai_batch.errors import ApiError, AuthError, ConfigError, UnknownProviderError, UsageError
+from openai_batch.local.engine import model_names
 from openai_batch.providers import (
     get_provider_by_base_url,
     get_provider_by_model,
@@ -17,12 +18,13 @@ from openai_batch.providers import (
     known_providers,
     pick_provider,
 )
-from openai_batch.providers.builtin import is_openai_model
+from openai_batch.providers.batch_info import read_batch
+from openai_batch.providers.builtin import BUILT_IN, is_openai_model
 from openai_batch.providers.builtin_names import BUILT_IN_NAMES, KEY_VARIABLES
 from openai_batch.providers.client import sdk_model_names
 from openai_batch.providers.config import load
 from openai_batch.providers.config_edit import add_profile
-from openai_batch.providers.config_file import MAX_BYTES
+from openai_batch.providers.config_file import MAX_BYTES, local_settings
 from openai_batch.providers.openai_api import OpenAIBatchApi
 from openai_batch.providers.provider import Provider, normal_url
 
@@ -33,15 +35,17 @@ if TYPE_CHECKING:
 
 ACME = '[providers.acme]\nbase_url = "https://api.acme.example/v1"\n'
 
+CLUSTER = '[providers.c]\nkind = "shards"\nstore = "/shared/s"\n'
+
 
 @pytest.fixture
 def config(home: Path) -> Path:
-    """Give the path of this test's configuration file."""
+    """Return the path of the test's configuration file."""
     return home / "config.toml"
 
 
 def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file is no error, and reading makes none; a file that OBATCH_CONFIG names must exist."""
+    """Without a configuration there are only built-in profiles; a file that OBATCH_CONFIG names must exist."""
     config.unlink()
     with pytest.raises(ConfigError, match=r"OBATCH_CONFIG names .*, and there is no such file"):
         load()
@@ -50,8 +54,8 @@ def test_without_a_file_the_built_in_profiles_stand_alone(config: Path, monkeypa
     assert not config.exists()
 
 
-def test_a_profile_of_ones_own(config: Path) -> None:
-    """Every key of a table arrives in its field."""
+def test_a_profile_in_the_file(config: Path) -> None:
+    """Every key of a profile is read."""
     config.write_text(
         'provider = "acme"\n' + ACME + 'display_name = "Acme"\napi_key_env = "ACME_KEY"\nmodels = ["acme/*"]\n'
         'endpoints = ["/v1/embeddings"]\nchat_model = "c"\nembedding_model = "e"\none_model = false\nmax_requests = 5\n'
@@ -112,12 +116,47 @@ OFF: list[tuple[str, str]] = [
     ("[[[", "TOML"),
     ("x = " + "[" * 5000, "TOML"),
     ("# " + "x" * 70_000, "bytes"),
+    (ACME + 'chat_model = " "', "chat_model must be a string that is not empty"),
+    (ACME + "create_timeout = 0", "create_timeout must be a number of seconds above 0"),
+    (ACME + 'create_timeout = "90m"', "create_timeout must be a number of seconds above 0"),
+    (ACME + 'endpoints = ["v1/embeddings"]', "endpoints must be a list of paths"),
+    (ACME + 'status_map = { ended = "complete" }', "status_map: 'ended' cannot mean 'complete'"),
+    (ACME + 'upload_fields = { purpose = "x" }', "upload_fields: 'purpose'"),
+    (ACME + 'headers = { "X Y" = "a" }', "headers: 'X Y' has characters"),
+    (ACME + 'headers = { "X-Y" = " a " }', "headers: 'X-Y' has characters"),
+    (ACME + 'headers = { "Content-Length" = "5" }', "headers: Content-Length is set for each request"),
+    (ACME + 'api_key_command = [""]', "api_key_command is not a command"),
+    (ACME + 'api_key_command = ["pass", "a\\u0000"]', "api_key_command is not a command"),
+    ("notify = ['cmd:say \"x']", "entry 1 of notify is not known"),
+    ('notify = ["slack"]', "entry 1 of notify is not known"),
+    ('notify = ["bell", "env:sk-secret"]', "entry 2 of notify is not known"),
+    ("[providers.local]\nconcurency = 3", r"\[providers.local\] unknown key 'concurency'"),
+    (
+        "[providers.local]\nidle_seconds = 0",
+        r"\[providers.local\] idle_seconds must be a number of seconds, at least 1",
+    ),
+    ("[providers.local]\ntimeout_seconds = 0", "timeout_seconds must be a number of seconds above 0"),
+    ("[providers.local]\nmax_output_tokens = 0", "max_output_tokens = 0 leaves no room for an answer"),
+    ("[providers.local]\nmax_output_tokens = -2", "max_output_tokens must be a whole number up to 1,000,000, or -1"),
+    ("[providers.local]\nmax_output_tokens = 10_000_000_000", "max_output_tokens must be a whole number up to"),
+    ("[providers.local]\ncontext = 10_000_000_000", "context must be a whole number from 1 to 1,000,000"),
+    ("[providers.local]\nslots = 10_001", "slots must be a whole number from 1 to 10,000"),
+    ("[providers.local]\nconcurrency = 1_000_000", "concurrency must be a whole number from 1 to 10,000"),
+    ('[providers.local]\nupstream = "gpu"', r"\[providers.local\] the upstream 'gpu' is not a base URL"),
+    (CLUSTER, r"\[providers.c\] the workers need either an upstream or an engine"),
+    (CLUSTER + 'engine = ["vllm"]\nlauncher = "ray"', r"\[providers.c\] launcher = 'ray' needs an address"),
+    (CLUSTER + 'engine = ["vllm"]\ncompletion_window = "soon"', r"\[providers.c\] completion_window"),
+    (CLUSTER + 'engine = ["vllm"]\ntask_options = { a = 2026-01-01 }', r"\[providers.c\] task_options"),
+    (
+        CLUSTER.replace("/shared", "shared") + 'engine = ["vllm"]',
+        r"\[providers.c\] store 'shared/s' is a relative path",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("text", "words"), OFF)
-def test_what_is_off_is_told(config: Path, text: str, words: str) -> None:
-    """Each fault names the file and what is wrong in it; a key that stands there is not repeated."""
+def test_a_configuration_fault_names_its_file(config: Path, text: str, words: str) -> None:
+    """An error in the configuration names the file and the problem, and does not show a key."""
     config.write_text(text)
     with pytest.raises(ConfigError, match=words) as told:
         load()
@@ -126,8 +165,63 @@ def test_what_is_off_is_told(config: Path, text: str, words: str) -> None:
     assert "secret" not in f"{told.value}{told.value.hint}"
 
 
-def test_a_file_that_is_no_utf8_is_told(config: Path) -> None:
-    """The byte is named; a byte order mark is no fault."""
+def test_a_header_of_ones_own_leaves_the_key_of_the_built_in_profile(config: Path) -> None:
+    """A table adds to the one of the built-in profile; a header with a key takes the place of the key there."""
+    key = {"api-key": "env:AZURE_OPENAI_API_KEY"}
+    place = '[providers.azure]\nbase_url = "https://mine.openai.azure.com/openai/v1"\nheaders = '
+    for given, expected in (
+        ('{ "X-Team" = "blue" }', key | {"X-Team": "blue"}),
+        ('{ "API-Key" = "env:MINE" }', {"API-Key": "env:MINE"}),
+        ('{ "Authorization" = "env:MINE" }', {"Authorization": "env:MINE"}),
+    ):
+        config.write_text(place + given)
+        assert load().profiles["azure"].headers == expected
+    config.write_text(place.replace("azure.com", "azure.com.example") + '{ "X-Team" = "blue" }')
+    assert load().profiles["azure"].headers == {"X-Team": "blue"}
+    config.write_text('[providers.together]\nupload_fields = { team = "blue" }')
+    assert load().profiles["together"].upload_fields == {"file_name": "{name}", "team": "blue"}
+
+
+def test_a_status_word_is_mapped_in_any_case(config: Path) -> None:
+    """A batch's word is compared in lower case, whatever case the file has."""
+    config.write_text(ACME + 'status_map = { "All  Done" = "completed" }\n')
+    profile = load().profiles["acme"]
+    assert read_batch({"id": "batch_1", "status": "ALL DONE"}, profile.status_map).status == "completed"
+
+
+def test_the_limits_of_the_local_provider_are_those_of_its_server(config: Path) -> None:
+    """What the command accepts, the server does; a key changes both."""
+    for text in ("", "[providers.local]\nmax_requests = 5\nmax_bytes = 6\nmax_line_bytes = 7\n"):
+        config.write_text(text)
+        limits, settings = load().profiles["local"].limits, local_settings()
+        assert limits.max_requests == settings.max_requests
+        assert limits.max_bytes == settings.max_bytes
+        assert limits.max_line_bytes == settings.max_line_bytes
+
+
+def test_the_model_of_a_file_is_the_default_one(config: Path) -> None:
+    """With `model_path`, the engine has only that model; with an upstream, the file is not used."""
+    config.write_text('[providers.local]\nmodel_path = "/models/Tiny-1.gguf"\n')
+    local = load().profiles["local"]
+    assert (local.default_chat_model, local.default_embedding_model) == ("Tiny-1", "Tiny-1")
+    assert local.default_chat_model in model_names(local_settings())
+    assert pick_provider(None, "tiny-1").name == "local"
+    config.write_text('[providers.local]\nmodel_path = "/models/Tiny-1.gguf"\nchat_model = "m"\n')
+    assert load().profiles["local"].default_chat_model == "m"
+    config.write_text('[providers.local]\nmodel_path = "/models/Tiny-1.gguf"\nupstream = "http://gpu/v1"\n')
+    assert load().profiles["local"].default_chat_model == BUILT_IN["local"].default_chat_model
+
+
+def test_a_default_provider_that_does_not_exist_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user has not typed that name in this command."""
+    monkeypatch.setenv("OBATCH_PROVIDER", "opnai")
+    with pytest.raises(UnknownProviderError, match="OBATCH_PROVIDER names 'opnai'") as told:
+        pick_provider(None, "gpt-4o")
+    assert "did you mean openai?" in told.value.hint
+
+
+def test_a_file_that_is_not_utf8_is_reported(config: Path) -> None:
+    """Invalid UTF-8 is an error; a byte order mark is accepted."""
     config.write_bytes(ACME.encode() + b"# \xff")
     with pytest.raises(ConfigError, match="UTF-8"):
         load()
@@ -138,7 +232,7 @@ def test_a_file_that_is_no_utf8_is_told(config: Path) -> None:
 def test_the_key_given_comes_first_then_the_environment_then_the_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Three places, one order; white space around a key is no part of it."""
+    """The order is: given key, variable, command. White space around a key is removed."""
     command = ("printf", "%s", " from-command\n")
     profile = Provider(name="acme", base_url="https://x/v1", api_key_env_var="ACME_KEY", api_key_command=command)
     assert profile.resolve_key() == "from-command"
@@ -152,8 +246,8 @@ def test_the_key_given_comes_first_then_the_environment_then_the_command(
 
 
 @pytest.mark.parametrize("key", ["two words", "käse", "tab\there", "line\nbreak", "\x1b[2J"])
-def test_what_cannot_be_a_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    """Such a key would show itself in the HTTP library's error."""
+def test_an_invalid_key_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """A key that cannot be sent in a header is an AuthError, without the key."""
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(AuthError) as told:
         get_provider_by_name("openai").resolve_key()
@@ -161,8 +255,19 @@ def test_what_cannot_be_a_key_is_refused_without_showing_it(monkeypatch: pytest.
     assert told.value.code == 4
 
 
+@pytest.mark.parametrize("value", ["käse-0123456789", "sk-0123456789\nabcdef", "\x1b[2Jsk-0123456789"])
+def test_a_variable_that_no_header_can_have_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The value may be a key, and is not shown, neither as it is nor escaped."""
+    monkeypatch.setenv("ACME_AUTH", value)
+    profile = Provider(name="acme", base_url="http://127.0.0.1:9/v1", headers={"Authorization": "env:ACME_AUTH"})
+    with pytest.raises(AuthError, match="the value for the header Authorization of acme has characters") as told:
+        OpenAIBatchApi(profile).models()
+    assert "0123456789" not in f"{told.value}{told.value.hint}"
+    assert "ACME_AUTH" in told.value.hint
+
+
 def test_a_missing_key_names_its_variable() -> None:
-    """The hint is the line to type."""
+    """The hint for a missing key names its variable."""
     for name in ("openai", "parasail", "groq"):
         with pytest.raises(AuthError) as told:
             get_provider_by_name(name).resolve_key()
@@ -171,14 +276,14 @@ def test_a_missing_key_names_its_variable() -> None:
 
 
 @pytest.mark.parametrize("command", [("/no/such/program",), ("false",), ("true",), ("printf", "\\377\\376")])
-def test_a_key_command_that_fails_is_told(command: tuple[str, ...]) -> None:
-    """Without its output, which may hold the key."""
+def test_a_failing_key_command_is_reported(command: tuple[str, ...]) -> None:
+    """A key command that fails or prints nothing valid is an AuthError."""
     with pytest.raises(AuthError, match=r"api_key_command|no key"):
         Provider(name="acme", base_url="https://x/v1", api_key_command=command).resolve_key()
 
 
 def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, workbench: Workbench) -> None:
-    """Neither key nor organisation nor project of OpenAI goes to another place, whatever its profile's name."""
+    """The key, organization and project of OpenAI are not sent to another host, whatever the profile's name is."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-mine")
@@ -198,7 +303,7 @@ def test_openais_key_goes_to_no_other_host(monkeypatch: pytest.MonkeyPatch, work
 
 
 def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The built-in profile has its key."""
+    """The built-in profile of OpenAI uses OPENAI_API_KEY."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
     client = get_provider_by_name("openai").get_client()
     assert (client.api_key, str(client.base_url)) == ("sk-of-openai", "https://api.openai.com/v1/")
@@ -206,7 +311,7 @@ def test_openais_key_goes_to_openai(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_key_of_a_profile_goes_to_another_base_url(config: Path) -> None:
-    """`-p NAME --base-url` elsewhere leaves out whatever gives the key of NAME: a command, the keyring, a header."""
+    """`-p NAME --base-url URL` at another host does not use the key sources of NAME."""
     for source in ('api_key_command = ["echo", "sk-1"]', 'api_key_keyring = "acme"', 'headers = { "X-Key" = "env:K" }'):
         config.write_text(f'[providers.acme]\nbase_url = "https://acme.example/v1"\n{source}\n')
         words = {"provider": "acme", "api_key": None}
@@ -219,7 +324,7 @@ def test_no_key_of_a_profile_goes_to_another_base_url(config: Path) -> None:
 
 
 def test_a_key_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A profile can be logged."""
+    """The repr of a profile does not show its key."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-thing")
     provider = get_provider_by_name("openai")
     assert provider.api_key == "sk-secret-thing"
@@ -227,7 +332,7 @@ def test_a_key_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_profile_can_be_added_and_the_rest_stays(config: Path) -> None:
-    """Comments and order stay; a name that is taken, and a table that is off, change nothing."""
+    """`add_profile` keeps the rest of the file; an existing name or an invalid profile changes nothing."""
     config.write_text("# mine\n" + ACME)
     add_profile("other", {"base_url": "https://o.example/v1", "api_key_env": "O_KEY"})
     text = config.read_text()
@@ -242,7 +347,7 @@ def test_a_profile_can_be_added_and_the_rest_stays(config: Path) -> None:
 
 
 def test_every_model_that_the_sdk_names_is_openais() -> None:
-    """No name in the SDK's lists goes to another vendor, nor does a fine-tune of one."""
+    """Every model name in the SDK, and its fine-tunes, go to OpenAI."""
     names = sdk_model_names()
     assert len(names) > 50
     assert [name for name in names if not is_openai_model(name)] == []
@@ -253,7 +358,7 @@ def test_every_model_that_the_sdk_names_is_openais() -> None:
     "model", ["gpt-6-mini", "gpt-4o-mini-2024-07-18", "o5", "o4-mini-deep-research", "omni-moderation-latest", "sora-2"]
 )
 def test_openais_families(model: str) -> None:
-    """Models that are newer than this program go to OpenAI by their family."""
+    """Newer models of OpenAI are recognized by their family."""
     assert get_provider_by_model(model).name == "openai"
 
 
@@ -265,12 +370,12 @@ def test_openais_families(model: str) -> None:
     ],
 )
 def test_other_models_are_not_openais(model: str) -> None:
-    """Names that only look alike stay with the default."""
+    """Names that look similar go to the default provider."""
     assert get_provider_by_model(model).name == "parasail"
 
 
-def test_a_pattern_of_ones_own_comes_first(config: Path) -> None:
-    """A profile of the file claims what it names, before any family."""
+def test_a_pattern_in_the_file_comes_first(config: Path) -> None:
+    """`models` of a profile in the file takes precedence over the families."""
     config.write_text(ACME + 'models = ["gpt-4o*", "acme/*"]')
     assert get_provider_by_model("gpt-4o-mini").name == "acme"
     assert get_provider_by_model("acme/x").name == "acme"
@@ -279,7 +384,7 @@ def test_a_pattern_of_ones_own_comes_first(config: Path) -> None:
 
 
 def test_base_urls_are_compared_by_host_and_path(config: Path) -> None:
-    """Letter case of the host and slashes at the end make no difference; a lookalike is another place."""
+    """Base URLs are compared without letter case of the host and trailing slashes."""
     config.write_text(ACME)
     for url in ("https://api.acme.example/v1", "https://API.acme.example/v1/", "https://api.acme.example/v1//"):
         assert get_provider_by_base_url(url).name == "acme"
@@ -289,7 +394,7 @@ def test_base_urls_are_compared_by_host_and_path(config: Path) -> None:
 
 
 def test_an_unknown_provider_lists_the_known_ones() -> None:
-    """The names that are known stand in the hint; without any clue the user is asked."""
+    """The hint for an unknown provider lists the known ones."""
     with pytest.raises(UnknownProviderError) as told:
         get_provider_by_name("nobody")
     assert "parasail" in told.value.hint
@@ -298,7 +403,7 @@ def test_an_unknown_provider_lists_the_known_ones() -> None:
 
 
 def test_profiles_are_copies() -> None:
-    """Changing one that was given changes no other."""
+    """Changing a profile does not change later copies of it."""
     get_provider_by_name("groq").headers["x"] = "y"
     get_provider_by_name("groq").base_url = "https://evil.example"
     assert "x" not in get_provider_by_name("groq").headers
@@ -307,7 +412,7 @@ def test_profiles_are_copies() -> None:
 
 
 def test_a_key_in_a_header_comes_from_a_variable(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`env:NAME` is the value of a variable; the file holds no key, and no message repeats one."""
+    """`env:NAME` in a header is replaced by the variable, which must be set."""
     workbench.configure()
     with (workbench.home / "config.toml").open("a") as config:
         config.write('headers = { "x-api-key" = "env:HEADER_KEY" }\n')
@@ -331,7 +436,7 @@ def test_a_key_in_a_header_comes_from_a_variable(workbench: Workbench, monkeypat
 def test_a_key_in_a_header_is_in_no_message(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
 ) -> None:
-    """Whatever the header is called, if the server repeats it, and where the message is cut."""
+    """If the server repeats a key from a header, the error does not show it, even if the message is cut there."""
     monkeypatch.setenv("HEADER_KEY", value)
     workbench.configure()
     with (workbench.home / "config.toml").open("a") as config:
@@ -346,5 +451,5 @@ def test_a_key_in_a_header_is_in_no_message(
 
 
 def test_a_profile_shows_no_header() -> None:
-    """A program may give a key as a header itself."""
+    """The repr of a profile does not show headers, which may contain a key."""
     assert "canary" not in repr(Provider(base_url="https://x.example", headers={"x-key": "canary"}))

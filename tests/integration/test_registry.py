@@ -1,4 +1,4 @@
-"""The registry keeps what is written, shows it to its owner only, and never takes damage for emptiness."""
+"""The registry keeps what is written, only its owner can read it, and damage is an error."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
-    """Open the registry of this test's home."""
+    """Open the registry of the test."""
     registry = Registry()
     yield registry
     registry.close()
 
 
 def job(identity: str = "i", name: str | None = None, **values: object) -> JobRecord:
-    """Return a job to be written."""
+    """Return a job to add."""
     given: dict[str, object] = {
         "uid": identity + str(name),
         "provider": "p",
@@ -54,7 +54,7 @@ def job(identity: str = "i", name: str | None = None, **values: object) -> JobRe
 
 
 def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) -> None:
-    """Of two that ask at the same time, one may store an older answer later: the results stay where they are."""
+    """An older answer that is stored later does not change an ended batch."""
     flow = workbench.workflow()
     asked, _ = start(flow, workbench.spec("fault:steps=in_progress"))
     (before,) = asked.parts
@@ -63,14 +63,14 @@ def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) ->
     assert not slow.finished
     assert ended.output_file_id is not None
     assert flow.store_status(before, slow) == ended
-    flow.store_batch(flow.registry.job(asked.id), slow)  # a list of batches that was read before the end
+    flow.store_batch(flow.registry.job(asked.id), slow)  # from a list of batches that is older than the end
     assert flow.store_status(ended, slow) == ended
     flow.adopt_found(replace(before, state=PartState.CREATING), slow)
     assert flow.registry.job(asked.id).parts == (ended,)
 
 
 def test_a_batch_that_was_listed_before_it_was_stored_is_added_once(workbench: Workbench) -> None:
-    """A search for lost batches may see one whose own process stores it a moment later."""
+    """A listed batch that its own process has stored meanwhile is not added again."""
     flow, spec = workbench.workflow(), workbench.spec("fault:steps=in_progress")
     job, _ = start(flow, spec)
     listed = flow.api(job).get(str(job.parts[0].batch_id))
@@ -80,7 +80,7 @@ def test_a_batch_that_was_listed_before_it_was_stored_is_added_once(workbench: W
 
 
 def test_stored_jobs_are_read_back_unchanged(registry: Registry) -> None:
-    """Every field of a job and a part comes back, from this object and from another process's."""
+    """Every field of a job and a part is read back unchanged, by another object too."""
     made, new = registry.add(
         job(name="n", metadata={"a": "é"}, model="m", input_path="/in"), [PartRecord(0, 1, length=9)]
     )
@@ -105,7 +105,7 @@ def test_stored_jobs_are_read_back_unchanged(registry: Registry) -> None:
 
 
 def test_the_same_identity_is_the_same_job(registry: Registry) -> None:
-    """One identity is one job unless another is asked for; then the newest counts."""
+    """A job with the same identity is not added again, unless `again` is given; then the newest is used."""
     first, _ = registry.add(job(), [PartRecord(0, 1)])
     assert registry.add(job(), [PartRecord(0, 1)]) == (first, False)
     second, new = registry.add(job(uid="other"), [PartRecord(0, 1)], again=True)
@@ -117,7 +117,7 @@ def test_the_same_identity_is_the_same_job(registry: Registry) -> None:
 
 
 def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
-    """A number comes first, then a name, then a batch id; nothing means the latest."""
+    """A reference is a number, a name or a batch id, in this order; None means the latest job."""
     one, _ = registry.add(job("a", "first"), [PartRecord(0, 1, PartState.RUNNING, batch_id="batch_x")])
     two, _ = registry.add(job("b", "batch-ish"), [PartRecord(0, 1)])
     assert [registry.find(word).id for word in (str(one.id), "first", "batch_x", "batch-ish", None)] == [
@@ -131,8 +131,8 @@ def test_jobs_are_found_by_number_name_and_batch(registry: Registry) -> None:
     assert registry.jobs(provider="none") == []
 
 
-def test_a_part_is_moved_on_by_one_process_only(registry: Registry) -> None:
-    """A part that another process has moved on is not moved again."""
+def test_only_one_process_changes_the_state_of_a_part(registry: Registry) -> None:
+    """A part whose state another process has changed cannot be changed from the old state."""
     made, _ = registry.add(job(), [PartRecord(0, 1, PartState.UPLOADED, file_id="f")])
     part = registry.set_part(made.parts[0], expect=PartState.UPLOADED, state=PartState.CREATING, token="mine")
     other = Registry()
@@ -143,7 +143,7 @@ def test_a_part_is_moved_on_by_one_process_only(registry: Registry) -> None:
 
 
 def test_reading_creates_nothing(home: Path, registry: Registry) -> None:
-    """Asking an empty home for jobs leaves it empty."""
+    """Reading without a registry creates no file."""
     assert registry.jobs() == []
     assert registry.by_batch("b") == []
     for reference in (None, "1", "x"):
@@ -153,7 +153,7 @@ def test_reading_creates_nothing(home: Path, registry: Registry) -> None:
 
 
 def test_only_the_owner_can_read_it(home: Path, registry: Registry) -> None:
-    """Folders are 0700 and files 0600, whatever the umask."""
+    """Folders have mode 0700 and files 0600, whatever the umask is."""
     mask = os.umask(0)
     try:
         registry.add(job(), [PartRecord(0, 1)])
@@ -165,7 +165,7 @@ def test_only_the_owner_can_read_it(home: Path, registry: Registry) -> None:
 
 
 def test_a_commit_is_durable(registry: Registry) -> None:
-    """The journal is a rollback journal, synced to the last step, and the file says whose it is."""
+    """The registry uses a rollback journal and `synchronous=EXTRA`, and has its application id."""
     registry.add(job(), [PartRecord(0, 1)])
     db = registry._connection
     assert db is not None
@@ -178,7 +178,7 @@ def test_a_commit_is_durable(registry: Registry) -> None:
 
 
 def test_another_thread_does_not_release_the_lock_of_a_write(registry: Registry) -> None:
-    """A process loses its locks on a file when any of its threads closes a handle of that file."""
+    """A thread that opens the registry does not release the lock of a write in another thread."""
     registry.add(job(), [])
     program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
     words = [sys.executable, "-c", program, str(paths.registry_file())]
@@ -186,7 +186,7 @@ def test_another_thread_does_not_release_the_lock_of_a_write(registry: Registry)
     with ThreadPoolExecutor(1) as pool, Database().writing():
         adding = pool.submit(second.add, job("j"), [])
         with pytest.raises(TimeoutError):
-            adding.result(timeout=1)  # it has opened the file, and waits
+            adding.result(timeout=1)  # the thread has opened the file, and waits
         other = subprocess.run(words, capture_output=True, text=True, check=False)
     assert "database is locked" in other.stderr
     assert adding.result()[1]
@@ -195,7 +195,7 @@ def test_another_thread_does_not_release_the_lock_of_a_write(registry: Registry)
 
 
 def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
-    """An older program neither writes nor moves what a newer one has made."""
+    """A registry with a newer schema is an error, and is not changed."""
     registry.add(job(), [PartRecord(0, 1)])
     registry.close()
     with sqlite3.connect(registry.path) as db:
@@ -211,7 +211,7 @@ def test_a_newer_schema_is_refused_and_left_alone(registry: Registry) -> None:
 
 
 def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
-    """What a newer version added is absent; the file is changed, and copied before, when it is written first."""
+    """A registry with an older schema can be read; the first write upgrades it, after making a copy."""
     made, _ = registry.add(job(metadata={"a": "b"}), [PartRecord(0, 1)])
     registry.close()
     with closing(sqlite3.connect(registry.path)) as db:
@@ -238,8 +238,8 @@ def test_an_older_schema_is_read_as_it_is(registry: Registry) -> None:
 
 
 def test_a_list_reads_the_same_as_a_whole_job(registry: Registry) -> None:
-    """What `listed` reads of a job, and all that follows from it, is as in the whole record."""
-    batches = [  # a job has none, one or two of them
+    """`listed` returns the same values as `jobs`."""
+    batches = [  # each job has up to two of these
         PartRecord(0, 1, PartState.COLLECTED, requests=5, batch_id="b1", status="completed", counts=Counts(5, 3, 2)),
         PartRecord(0, 2, PartState.ENDED, requests=4, batch_id="b2", status="failed", output_file_id="f"),
         PartRecord(0, 3, PartState.ENDED, requests=2, source=f"{RETRY}1", batch_id="b3", status="completed"),
@@ -264,8 +264,8 @@ def test_a_list_reads_the_same_as_a_whole_job(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "content", [b"this is no database, though long enough " * 40, b"SQLite format 3\0" + b"\xff" * 4000]
 )
-def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> None:
-    """Damage is an error that says where the file is now; it is never taken for an empty registry at once."""
+def test_a_damaged_file_is_reported_and_kept(registry: Registry, content: bytes) -> None:
+    """A damaged registry is an error, and its bytes are kept."""
     paths.private_dir(registry.path.parent)
     registry.path.write_bytes(content)
     with pytest.raises(RegistryError, match="damaged") as told:
@@ -277,7 +277,7 @@ def test_a_damaged_file_is_told_and_kept(registry: Registry, content: bytes) -> 
 
 @pytest.mark.slow
 def test_random_damage_never_ends_in_a_traceback(registry: Registry, tmp_path: Path) -> None:
-    """Random bytes in the file give the right jobs, or an error of ours, and nothing else."""
+    """Random damage gives jobs or a BatchError, but no other exception."""
     for n in range(30):
         made, _ = registry.add(job(f"i{n}", metadata={"k": "v" * 50}), [PartRecord(0, 1)])
         registry.set_part(
@@ -304,8 +304,8 @@ def test_random_damage_never_ends_in_a_traceback(registry: Registry, tmp_path: P
             hit.close()
 
 
-def test_a_file_name_that_is_no_text_is_no_damage(workbench: Workbench) -> None:
-    """Names on disk are bytes; one that is not UTF-8 is kept, and the registry stays where it is."""
+def test_an_invalid_utf8_file_name_is_not_damage(workbench: Workbench) -> None:
+    """A file name that is not UTF-8 can be stored and read back."""
     spec = workbench.spec("fault:end=completed", name=os.fsdecode(b"caf\xe9.jsonl"))
     made = start(workbench.workflow(), spec)[0]
     again = workbench.workflow().registry.job(made.id)
@@ -315,7 +315,7 @@ def test_a_file_name_that_is_no_text_is_no_damage(workbench: Workbench) -> None:
 
 
 def test_a_value_that_cannot_be_stored_is_not_damage(registry: Registry) -> None:
-    """A value that cannot be stored is a bug of the caller, not damage of the file."""
+    """A value of an unsupported type raises an error, and the registry is not treated as damaged."""
     made, _ = registry.add(job(), [PartRecord(0, 1)])
     for value in (object(), 2**70):
         with pytest.raises(Exception):  # noqa: B017, PT011 - any but the move
@@ -335,7 +335,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_write_that_was_killed_is_rolled_back_even_by_reading(registry: Registry) -> None:
-    """What a killed process left half written is undone by the next one, though it only wants to read."""
+    """The half-finished write of a killed process is rolled back by the next read."""
     for n in range(40):
         registry.add(job(f"i{n}", metadata={"kept": "yes"}), [PartRecord(0, 1)])
     registry.close()
@@ -346,8 +346,8 @@ def test_a_write_that_was_killed_is_rolled_back_even_by_reading(registry: Regist
     assert {tuple(found.metadata) for found in registry.jobs()} == {("kept",)}
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """A path below a file is an error of ours that names it."""
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """A registry path below a file is a BatchError."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(BatchError, match="file"):
         Registry(tmp_path / "file" / "registry.db").add(job(), [PartRecord(0, 1)])
@@ -368,8 +368,8 @@ except BatchError as exc:
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: None)() != 0, reason="only root can become somebody else")
-def test_a_registry_of_somebody_else_is_told() -> None:
-    """Without the right to read it there is an error of ours, and the file is not moved."""
+def test_a_registry_of_another_user_is_reported() -> None:
+    """A registry that the user may not read is a BatchError, and is not moved."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         registry = Registry(Path(folder, "registry.db"))

@@ -1,4 +1,4 @@
-"""What is on the disk before what: seen from outside, in the system calls of a real process."""
+"""The order of writes on disk, as seen in the system calls of a real process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALLS = "openat,open,write,pwrite64,writev,sendto,sendmsg,fsync,fdatasync,link,l
 
 
 def traced(folder: Path, *words: str) -> list[str]:
-    """Run the command under strace and return its calls, with the path of each descriptor in them."""
+    """Run the command under strace and return its calls, with the path of each descriptor."""
     if shutil.which("strace") is None or subprocess.run(["strace", "-o", os.devnull, "true"], check=False).returncode:
         if os.environ.get("CI") == "true":
             pytest.fail("strace is not installed, or may not trace here")
@@ -49,15 +49,15 @@ def traced(folder: Path, *words: str) -> list[str]:
 
 
 def place(calls: list[str], pattern: str, after: int = 0) -> int:
-    """Return the number of the first call from `after` on that matches; fail if there is none."""
+    """Return the index of the first matching call from `after` on; fail if there is none."""
     for number in range(after, len(calls)):
         if re.search(pattern, calls[number]):
             return number
     pytest.fail(f"no call matches {pattern}")
 
 
-def test_an_attempt_is_on_the_disk_before_its_request_leaves(workbench: Workbench) -> None:
-    """No byte of the registry or its journal waits for the disk when the creating request is sent."""
+def test_an_attempt_is_synced_before_its_request_is_sent(workbench: Workbench) -> None:
+    """The registry is synced before the create request is sent."""
     workbench.write("fault:end=completed")
     calls = traced(workbench.folder, "submit", "in.jsonl", "-p", "faulty", "-q")
     dirty: set[str] = set()
@@ -73,13 +73,13 @@ def test_an_attempt_is_on_the_disk_before_its_request_leaves(workbench: Workbenc
             dirty.discard(f"{paths.registry_file()}-journal")
             commits.append(number)
     assert dirty == set()
-    # The last commit is the attempt's own: it stands between the answer to the upload and the request.
+    # The last commit is that of the attempt: it is between the upload and the create.
     assert commits[-1] > place(calls, r'send(to|msg)\(.*"POST /v1/files ')
     assert place(calls, rf"f(data)?sync\(\d+<{re.escape(str(paths.state_dir()))}>", commits[-1]) < sent
 
 
 def test_results_are_synced_before_they_have_their_name(workbench: Workbench) -> None:
-    """The bytes are on the disk before the name, and the name before the registry says that they are here."""
+    """Results are synced before they get their name, and the name before the registry records them."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:end=completed"), timeout=30)
     calls = traced(workbench.folder, "download", str(job.id), "-o", "out.jsonl", "-q")
@@ -93,19 +93,19 @@ def test_results_are_synced_before_they_have_their_name(workbench: Workbench) ->
 
 
 class Intruder(Reporter):
-    """Somebody else who writes a file while the results are on their way."""
+    """Another process, which writes a file while the results are downloaded."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def progress(self, what: str, done: int, total: int | None) -> None:
-        """Make the file."""
+        """Write the file."""
         assert (what, done, total) != ("", 0, 0)
         self._path.write_text("precious", encoding="utf-8")
 
 
-def test_a_file_that_appears_meanwhile_is_not_replaced(workbench: Workbench) -> None:
-    """A file that somebody makes during the download stays, and the results can be had under another name."""
+def test_a_file_that_appears_during_the_write_is_not_replaced(workbench: Workbench) -> None:
+    """A file that is created during the download is not replaced, and another name can be used."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit("fault:content=slow"), timeout=30)
     workflow.reporter = Intruder(workbench.out)
@@ -117,7 +117,7 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(workbench: Workbench) -> 
 
 
 def test_a_job_that_another_process_sends_is_waited_for(workbench: Workbench) -> None:
-    """While somebody holds a job's lock nothing of it is sent; once the lock is free the job goes on."""
+    """While another process holds the lock of a job nothing is sent; then the job continues."""
     with pytest.raises(AuthError):
         workbench.submit("fault:upload=401")
     (job,) = workbench.workflow().registry.jobs()

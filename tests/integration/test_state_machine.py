@@ -1,4 +1,4 @@
-"""Any walk through submits, faults, lost registries and recoveries: one batch an order at most, and one at the end."""
+"""Random sequences of submits, faults, lost registries and recoveries create one batch per input."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FAULTS = (
 
 
 class Walk(RuleBasedStateMachine):
-    """The real workflow on a real registry and a real socket; the server's ledger tells what it did."""
+    """The real workflow with a real registry and a real socket; the server records what it did."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Walk(RuleBasedStateMachine):
         self.orders: list[JobSpec] = []
 
     def teardown(self) -> None:
-        """Bring every order to its end, and see that each has one batch, or none or one where that cannot be told."""
+        """Finish every submission, and check that none has two batches."""
         try:
             for spec in self.orders:
                 self._finish(spec)
@@ -69,27 +69,27 @@ class Walk(RuleBasedStateMachine):
 
     @rule(fault=st.sampled_from(FAULTS))
     def order(self, fault: str) -> None:
-        """Order something new whose requests meet this fault."""
+        """Submit a new input with this fault."""
         number = len(self.orders) + 1
         self.orders.append(self.workbench.spec(f"fault:{fault}", number, f"in-{number}.jsonl"))
         self._submit(self.orders[-1])
 
     @rule(data=st.data())
     def order_the_same_again(self, data: st.DataObject) -> None:
-        """Type the same command again, in another process."""
+        """Submit the same input again, as another process would."""
         if self.orders:
             self._submit(data.draw(st.sampled_from(self.orders)))
 
     @rule()
     def lose_the_registry(self) -> None:
-        """Delete the registry, and find again what is the provider's."""
+        """Delete the registry, and recover the batches from the provider."""
         (self.workbench.home / "state" / "registry.db").unlink(missing_ok=True)
         with contextlib.suppress(BatchError):
             recover(self.workbench.workflow(), [get_provider_by_name("faulty")])
 
     @rule()
     def look(self) -> None:
-        """Ask how every job stands."""
+        """Refresh every job."""
         workflow = self.workbench.workflow()
         for job in workflow.registry.jobs():
             with contextlib.suppress(BatchError):
@@ -97,7 +97,7 @@ class Walk(RuleBasedStateMachine):
 
     @invariant()
     def no_order_has_two_batches(self) -> None:
-        """Hold the promise after every step."""
+        """Check after every step that no input has two batches."""
         assert max(self._batches().values(), default=0) <= 1, self._batches()
 
     def _submit(self, spec: JobSpec) -> None:
@@ -127,7 +127,7 @@ class Walk(RuleBasedStateMachine):
 
 
 def test_random_walks_create_no_second_batch() -> None:
-    """Random walks of orders, repeats, lost registries and looks, with the real workflow."""
+    """Random sequences of submits, repeats, lost registries and refreshes create no second batch."""
     run_state_machine_as_test(
         Walk,
         settings=settings(

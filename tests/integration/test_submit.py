@@ -1,4 +1,4 @@
-"""The same order twice is one job, in one process, in two, or in many; and a killed one is gone on with."""
+"""Submitting the same input twice is one job, in one or many processes, and after a kill it continues."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def test_the_same_input_again_is_the_same_job(workbench: Workbench) -> None:
-    """Nothing is uploaded or created again, by the same process or a later one; `again` asks for it."""
+    """The same input is not uploaded or created again, except with `again`."""
     spec = workbench.spec("fault:end=completed")
     workflow = workbench.workflow()
     first, new = start(workflow, spec)
@@ -38,14 +38,14 @@ def test_the_same_input_again_is_the_same_job(workbench: Workbench) -> None:
 
 
 def test_another_input_is_another_job(workbench: Workbench) -> None:
-    """One byte more makes it another order."""
+    """A different input is another job."""
     one = start(workbench.workflow(), workbench.spec("fault:end=completed"))[0]
     other = start(workbench.workflow(), workbench.spec("fault:end=completed", requests=5))[0]
     assert one.id != other.id
 
 
 def test_an_input_that_changes_before_it_is_sent_is_refused(workbench: Workbench) -> None:
-    """What was checked is what is sent: no batch is made of a file that changed in between."""
+    """No batch is created from a file that has changed since it was checked."""
     spec = workbench.spec("fault:end=completed")
     spec.batch_file.path.write_bytes(spec.batch_file.path.read_bytes().replace(b"ask", b"ASK"))
     with pytest.raises(InputError, match="has changed"):
@@ -55,7 +55,7 @@ def test_an_input_that_changes_before_it_is_sent_is_refused(workbench: Workbench
 
 @pytest.mark.parametrize("more", [b"\n", None])
 def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(workbench: Workbench, more: bytes | None) -> None:
-    """What a look at the file tells is told before anything is sent."""
+    """A file that was deleted or has another size is an error before the upload."""
     spec = workbench.spec("fault:end=completed")
     path = spec.batch_file.path
     if more is None:
@@ -69,7 +69,7 @@ def test_an_input_of_another_size_or_that_is_gone_is_not_uploaded(workbench: Wor
 
 @pytest.mark.slow
 def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
-    """Several shells with the same command share one job, one upload and one batch."""
+    """Several processes with the same command share one job, one upload and one batch."""
     path = workbench.write("fault:end=completed")
     running = [workbench.command("submit", str(path), "-p", "faulty", "-q") for _ in range(4)]
     outputs = [process.communicate(timeout=60) for process in running]
@@ -80,8 +80,8 @@ def test_two_processes_at_once_make_one_batch(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench) -> None:
-    """While one process uploads, another with the same order sends nothing of its own."""
+def test_a_second_process_waits_for_the_first(workbench: Workbench) -> None:
+    """While one process uploads, another one with the same command waits and sends nothing."""
     path = workbench.write("fault:upload=hold")
     first = workbench.command("submit", str(path), "-p", "faulty", "-q")
     while not workbench.server.uploads:
@@ -107,7 +107,7 @@ def test_a_process_that_comes_meanwhile_waits_for_the_first(workbench: Workbench
     ],
 )
 def test_a_killed_submit_is_continued(workbench: Workbench, plan: str, state: str) -> None:
-    """SIGKILL in the midst of an upload or a create: the next run goes on, looks first, and makes one batch."""
+    """After a kill during an upload or a create, the next run looks for the batch and makes no second one."""
     path = workbench.write(f"fault:{plan}")
     process = workbench.command("submit", str(path), "-p", "faulty")
     seen = workbench.server.creates if state == PartState.CREATING else workbench.server.uploads
@@ -120,7 +120,7 @@ def test_a_killed_submit_is_continued(workbench: Workbench, plan: str, state: st
     (job,) = Registry().jobs()
     assert job.parts[0].state == state
     if plan == "create=hang":
-        workbench.hurry()
+        workbench.use_short_timeouts()
     again = workbench.command("submit", str(path), "-p", "faulty", "-q")
     _, said = again.communicate(timeout=60)
     made = len(workbench.server.batches)
@@ -134,7 +134,7 @@ def test_a_killed_submit_is_continued(workbench: Workbench, plan: str, state: st
 
 
 def test_a_job_is_planned_before_anything_is_sent(workbench: Workbench) -> None:
-    """The row stands before the upload begins; without a key there is neither."""
+    """A job is in the registry before its upload begins."""
     with pytest.raises(Exception, match="401"):
         workbench.submit("fault:upload=401")
     (job,) = workbench.workflow().registry.jobs()
@@ -143,7 +143,7 @@ def test_a_job_is_planned_before_anything_is_sent(workbench: Workbench) -> None:
 
 
 def test_a_batch_from_elsewhere_is_adopted_once_and_collected(workbench: Workbench) -> None:
-    """A batch id made by another program becomes one job; an unknown id is no job."""
+    """A batch of another program is adopted as one job; an unknown id is an error."""
     spec = workbench.spec("fault:rows=shuffled")
     api = workbench.api()
     with spec.batch_file.path.open("rb") as handle:
@@ -160,7 +160,7 @@ def test_a_batch_from_elsewhere_is_adopted_once_and_collected(workbench: Workben
 
 
 def test_the_key_is_in_no_file_and_in_no_place_but_its_header(workbench: Workbench) -> None:
-    """After a whole job, and one that failed, the key is in no file; it was sent as a bearer token only."""
+    """The key is in no file, and is sent only in the Authorization header."""
     workbench.run("fault:end=completed")
     with pytest.raises(Exception, match="401"):
         workbench.submit("fault:create=401;end=completed")
@@ -194,7 +194,7 @@ registry.close()
 
 @pytest.mark.slow
 def test_twenty_processes_share_one_registry() -> None:
-    """No write is lost, nobody finds the database locked, and one identity is one job."""
+    """No write is lost, no process finds the database locked, and one identity is one job."""
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, f"w{n}"], stderr=subprocess.PIPE, text=True) for n in range(20)
     ]

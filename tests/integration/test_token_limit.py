@@ -1,4 +1,4 @@
-"""A full queue at the provider holds parts back, loses none, and pays for none twice."""
+"""If the queue of the provider is full, parts wait, none is lost, and none is paid twice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS = 12
 
 
 def spec(workbench: Workbench, model: str) -> JobSpec:
-    """Write twelve requests, and order them in parts of three."""
+    """Write twelve requests, and return a job spec for them."""
     rows = [
         {
             "custom_id": f"r{n:02}",
@@ -50,12 +50,12 @@ def spec(workbench: Workbench, model: str) -> JobSpec:
 
 
 def ids(path: Path) -> list[str]:
-    """Read the ids of result lines."""
+    """Return the ids of result lines."""
     return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def finish(workbench: Workbench, job: JobRecord) -> None:
-    """Wait for a job and see that every row came once, in order."""
+    """Wait for a job and check that every row has one result, in order."""
     workflow = workbench.workflow()
     done = collect(workflow, workflow.wait(job, timeout=120), workbench.out)
     raise_if_incomplete(done)
@@ -63,8 +63,8 @@ def finish(workbench: Workbench, job: JobRecord) -> None:
 
 
 @pytest.mark.parametrize("refuses", [True, False], ids=["at the create", "after the create"])
-def test_what_does_not_fit_waits_and_is_sent(workbench: Workbench, refuses: bool) -> None:
-    """A queue with room for two parts gets all four, one after another, and each request is answered once."""
+def test_parts_without_room_wait_and_are_sent(workbench: Workbench, refuses: bool) -> None:
+    """With room for two of four parts, all are sent one after another, and each request is answered once."""
     workbench.configure(max_requests=3)
     whole = spec(workbench, "fault:steps=in_progress")
     workbench.server.queue_bytes = whole.batch_file.size * 2 // 4 + 10
@@ -81,7 +81,7 @@ def test_what_does_not_fit_waits_and_is_sent(workbench: Workbench, refuses: bool
 
 
 def test_a_limit_in_the_profile_is_kept_without_asking(workbench: Workbench) -> None:
-    """With the limit known beforehand nothing is ever refused."""
+    """With the limit in the profile, no part is refused."""
     workbench.configure(max_requests=3)
     whole = spec(workbench, "fault:steps=in_progress,in_progress")
     limit = whole.batch_file.size * 2 // 4 + 10
@@ -93,8 +93,8 @@ def test_a_limit_in_the_profile_is_kept_without_asking(workbench: Workbench) -> 
     assert len(workbench.server.creates) == 4
 
 
-def test_a_refused_part_is_left_alone_for_a_while(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that others have filled is asked again after a pause, not at every poll."""
+def test_a_refused_part_is_sent_again_after_a_pause(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the queue was full, the part is sent again after a pause, not at every poll."""
     monkeypatch.setattr(token_limit, "REFUSAL_PAUSE", 3.0)
     workbench.configure(max_requests=50)
     whole = spec(workbench, "m")
@@ -124,8 +124,8 @@ def test_a_refused_part_is_left_alone_for_a_while(workbench: Workbench, monkeypa
         ("Enqueued token limit: 3rd tier", None),
     ],
 )
-def test_the_limit_is_read_from_the_providers_words(workbench: Workbench, words: str, limit: int | None) -> None:
-    """A number in the refusal is the limit for some days from then on; without one there is none to cut by."""
+def test_the_limit_is_read_from_the_error_message(workbench: Workbench, words: str, limit: int | None) -> None:
+    """A number in the error message is the limit; without one no limit is known."""
     workflow = workbench.workflow()
     job = workbench.submit("fault:steps=in_progress")
     queue = EnqueuedTokens(workflow.registry, workflow.api(job).provider)
@@ -135,7 +135,7 @@ def test_the_limit_is_read_from_the_providers_words(workbench: Workbench, words:
 
 
 def two_jobs(workbench: Workbench) -> tuple[JobRecord, JobRecord]:
-    """Submit one request, whose batch then runs, and twelve that there is no room for beside it."""
+    """Submit one request, which runs, and a job of twelve that has no room beside it."""
     first, _ = start(workbench.workflow(), workbench.spec("fault:steps=in_progress", 1, "one.jsonl"))
     whole = spec(workbench, "fault:steps=in_progress")
     workbench.server.queue_bytes = whole.batch_file.size
@@ -145,7 +145,7 @@ def two_jobs(workbench: Workbench) -> tuple[JobRecord, JobRecord]:
 
 
 def test_a_guessed_limit_splits_no_part(workbench: Workbench) -> None:
-    """A refusal without a number, beside a small batch, holds a large part back until that ends, in one piece."""
+    """After a refusal without a number, a large part waits for the running batch, and is not split."""
     first, second = two_jobs(workbench)
     workflow = workbench.workflow()
     assert len(workflow.advance(second).parts) == 1
@@ -157,7 +157,7 @@ def test_a_guessed_limit_splits_no_part(workbench: Workbench) -> None:
 
 
 def test_a_guessed_limit_is_forgotten(workbench: Workbench) -> None:
-    """What others had in the queue when a part was refused does not hold the rest back for ever."""
+    """A limit that was guessed from a refusal expires."""
     first, second = two_jobs(workbench)
     workflow = workbench.workflow()
     queue = EnqueuedTokens(workflow.registry, workflow.api(first).provider)
@@ -166,15 +166,15 @@ def test_a_guessed_limit_is_forgotten(workbench: Workbench) -> None:
     assert queue.has_room(second, part, time.time() + token_limit.GUESSED_FOR + 60)
 
 
-def test_a_job_that_waits_looks_at_the_batches_of_others(workbench: Workbench) -> None:
-    """A batch that nobody follows takes room until somebody looks: who waits for the room does."""
+def test_a_waiting_job_watches_the_batches_of_other_jobs(workbench: Workbench) -> None:
+    """A job that waits for room also refreshes the batches of other jobs."""
     first, second = two_jobs(workbench)
     finish(workbench, second)
     assert workbench.workflow().registry.job(first.id).ended
 
 
-def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(workbench: Workbench) -> None:
-    """A batch of another account, which is not found, is passed over; once its window is over it takes no room."""
+def test_a_deleted_batch_of_another_job_does_not_end_the_waiting(workbench: Workbench) -> None:
+    """A batch that is not found is skipped, and needs no room after its window has ended."""
     first, second = two_jobs(workbench)
     workflow = workbench.workflow()
     (gone,) = [batch for batch in workbench.server.batches.values() if len(batch.input.data.splitlines()) == 1]
@@ -187,7 +187,7 @@ def test_a_batch_of_others_that_is_gone_does_not_end_the_waiting(workbench: Work
 
 
 def test_recover_leaves_out_refused_batches(workbench: Workbench) -> None:
-    """Recovery takes in what ran, not the batches that the full queue had failed."""
+    """`recover` does not add the batches that failed because the queue was full."""
     from openai_batch.jobs.recover import recover
 
     workbench.configure(max_requests=3)
@@ -201,7 +201,7 @@ def test_recover_leaves_out_refused_batches(workbench: Workbench) -> None:
 
 
 def test_a_late_poll_does_not_undo_another_process(workbench: Workbench) -> None:
-    """A process that still has the refused batch in hand neither puts the part back again nor marks it as running."""
+    """A process with an old state of the job does not change a part that another process has sent again."""
     workbench.configure(max_requests=50)
     whole = spec(workbench, "m")
     workbench.server.queue_bytes = 1
@@ -224,8 +224,8 @@ def test_a_late_poll_does_not_undo_another_process(workbench: Workbench) -> None
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["in the profile", "from the refusal"])
-def test_a_part_larger_than_the_queue_is_cut(workbench: Workbench, known: bool) -> None:
-    """What would never fit goes out in pieces that do, each request once; the results are those of the whole."""
+def test_a_part_larger_than_the_queue_is_split(workbench: Workbench, known: bool) -> None:
+    """A part that is larger than the limit is split, and each request is sent once."""
     whole = spec(workbench, "fault:steps=in_progress")
     room = whole.batch_file.size // 4 + 10
     tokens = room // token_limit.BYTES_PER_TOKEN
@@ -244,7 +244,7 @@ def test_a_part_larger_than_the_queue_is_cut(workbench: Workbench, known: bool) 
 
 
 def test_one_request_larger_than_the_queue_is_sent_alone(workbench: Workbench) -> None:
-    """A request that no cut makes smaller is tried by itself; the provider has the last word."""
+    """A single request that is larger than the limit is still sent."""
     workbench.configure(enqueued_tokens=1)
     job, _ = start(workbench.workflow(), spec(workbench, "m"))
     finish(workbench, job)

@@ -1,4 +1,4 @@
-"""Waiting goes on through whatever passes, and ends at what does not."""
+"""Waiting continues through temporary errors, and ends at others."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     "poll",
     [
-        # The SDK asks three times by itself, so the third fault in a row is the first that waiting sees.
+        # The SDK makes three attempts, so only the third fault in a row is seen by the wait.
         *("429:0*3", "429:-5", "429:nan", "429:1e999", "429:soon", "429:Mon, 23 Nov 2020 10:00:00 GMT"),
         *("500*3", "502", "503:1", "reset*3", "close", "garbage", "html", "cut", "string", "empty", "deep"),
         *("404", "408", "409", "made.500", "made.reset", "made.cut"),
     ],
 )
 def test_temporary_errors_do_not_end_the_wait(workbench: Workbench, poll: str) -> None:
-    """A busy, broken or strange answer in the midst of waiting does not end it, and nothing is sent anew."""
+    """A temporary error or an invalid answer does not end the wait, and nothing is sent again."""
     workflow = workbench.workflow()
     job = workflow.wait(workbench.submit(f"fault:poll={poll};steps=in_progress"), timeout=60)
     assert job.parts[0].state == PartState.ENDED
@@ -43,16 +43,16 @@ def test_temporary_errors_do_not_end_the_wait(workbench: Workbench, poll: str) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", ["validating,in_progress,finalizing", "PENDING,Running,WRAPPING_UP", "moderating"])
-def test_unknown_words_mean_that_it_still_runs(workbench: Workbench, words: str) -> None:
-    """Only the four known ends are ends."""
+def test_an_unknown_status_counts_as_running(workbench: Workbench, words: str) -> None:
+    """Only the four known final statuses end the wait."""
     job = workbench.workflow().wait(workbench.submit(f"fault:steps={words}"), timeout=30)
     assert job.status == "completed"
     assert len(workbench.server.seen("GET", "/batches/.*")) == len(words.split(",")) + 1
 
 
 @pytest.mark.slow
-def test_an_unknown_word_that_lasts_is_named_once(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The word, and how to map it; with that map, the same batch has ended, and nothing is sent anew."""
+def test_an_unknown_status_that_lasts_is_reported_once(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One warning names the status and how to map it; with that map, the batch has ended."""
     monkeypatch.setattr(polling, "UNKNOWN_PATIENCE", 0.0)
     workflow, job = workbench.workflow(), workbench.submit("fault:end=wound_up")
     with pytest.raises(WaitTimeoutError, match="still wound_up"):
@@ -67,14 +67,14 @@ def test_an_unknown_word_that_lasts_is_named_once(workbench: Workbench, monkeypa
 
 @pytest.mark.parametrize("end", ["completed", "failed", "expired", "cancelled"])
 def test_each_final_status_ends_the_wait(workbench: Workbench, end: str) -> None:
-    """All four terminal statuses end the waiting."""
+    """Each of the four final statuses ends the wait."""
     job = workbench.workflow().wait(workbench.submit(f"fault:end={end}"), timeout=30)
     assert (job.status, job.ended) == (end, True)
     assert job.ended_at is not None
 
 
 def test_a_timeout_ends_the_wait(workbench: Workbench) -> None:
-    """When the time is up the job goes on, and the error says how to come back."""
+    """After a timeout the error has exit code 124, and the hint is `obatch wait`."""
     steps = ",".join(["in_progress"] * 50)
     job = workbench.submit(f"fault:steps={steps}")
     with pytest.raises(WaitTimeoutError) as told:
@@ -84,8 +84,8 @@ def test_a_timeout_ends_the_wait(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is refused again and again is told; the job itself is not touched."""
+def test_a_key_that_stays_refused_ends_the_wait(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is refused repeatedly ends the wait with AuthError."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
     job = workbench.submit("fault:poll=401*9;steps=in_progress")
     with pytest.raises(AuthError) as told:
@@ -95,15 +95,15 @@ def test_a_refused_key_ends_the_waiting(workbench: Workbench, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_a_key_that_is_refused_once_does_not_end_the_waiting(workbench: Workbench) -> None:
-    """A provider whose key service hiccups in hour seven does not end a day's waiting."""
+def test_a_key_that_is_refused_once_does_not_end_the_wait(workbench: Workbench) -> None:
+    """A key that is refused once does not end the wait."""
     job = workbench.workflow().wait(workbench.submit("fault:poll=401;steps=in_progress"), timeout=30)
     assert job.status == "completed"
 
 
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool) -> None:
-    """A key that never worked is wrong at once, if so wished; one that did may be renewed."""
+    """A refused key is retried only if the provider has answered before."""
     warnings: list[str] = []
     poller = Poller(delays(7.0), warnings.append, max_access_errors=1)
     if answered:
@@ -130,8 +130,8 @@ def test_a_fault_that_comes_and_goes_is_named_once(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
-def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some answers in a row that there is no such batch are believed."""
+def test_a_batch_that_is_not_found_ends_the_wait(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the batch is not found several times in a row, the wait ends with NotFoundError."""
     monkeypatch.setattr(polling, "MAX_ACCESS_ERRORS", 2)
     monkeypatch.setattr(workflow, "NEW_BATCH", 0.0)
     with pytest.raises(NotFoundError):
@@ -140,12 +140,12 @@ def test_a_batch_that_is_gone_ends_the_waiting(workbench: Workbench, monkeypatch
 
 
 @pytest.mark.slow
-def test_a_provider_that_is_away_is_waited_for(workbench: Workbench) -> None:
-    """With nobody listening the waiting goes on, and it ends when the provider is back."""
+def test_an_unreachable_provider_does_not_end_the_wait(workbench: Workbench) -> None:
+    """While the provider cannot be reached the wait continues."""
     workflow = workbench.workflow()
     job = workbench.submit("fault:steps=in_progress")
-    workbench.server.deafen()
-    back = threading.Timer(2.5, workbench.server.hear)
+    workbench.server.stop_listening()
+    back = threading.Timer(2.5, workbench.server.listen_again)
     back.start()
     job = workflow.wait(job, timeout=60)
     back.join()
@@ -154,8 +154,8 @@ def test_a_provider_that_is_away_is_waited_for(workbench: Workbench) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_retry_brings_takes_the_place_of_what_was_published(workbench: Workbench) -> None:
-    """The same command with --retries ends well after an end with failed rows, and so does the next one."""
+def test_the_results_of_a_retry_replace_those_written_before(workbench: Workbench) -> None:
+    """After a run with failed rows, the same command with --retries exits with 0, and so does the next."""
     workbench.write("fault:rows=expired", 2)
     command = ("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     for words, code in (((), 5), (("--retries", "1"), 0), ((), 0)):
@@ -168,7 +168,7 @@ def test_what_a_retry_brings_takes_the_place_of_what_was_published(workbench: Wo
 
 @pytest.mark.parametrize("sent", [True, False], ids=["while it runs", "before it was sent"])
 def test_a_job_that_is_sent_again_is_not_collected(workbench: Workbench, sent: bool) -> None:
-    """What was published before a retry is not all that there is, whether or not the retry got far."""
+    """After a retry, a job no longer counts as collected, even if the retry is not sent yet."""
     workflow = workbench.workflow()
     job = workbench.run("fault:rows=expired").job
     assert job.collected
@@ -176,13 +176,13 @@ def test_a_job_that_is_sent_again_is_not_collected(workbench: Workbench, sent: b
     workbench.server.queue_bytes = None if sent else 1
     job = retry(workflow, job, found)
     assert (job.collected, job.answered) == (False, None)
-    workflow.registry.set_job(job.id, answered=2)  # by another process that had just begun to collect
+    workflow.registry.set_job(job.id, answered=2)  # as another process that has begun to collect would
     assert not workflow.registry.job(job.id).collected
 
 
 @pytest.mark.parametrize("steps", ["in_progress,in_progress", ""])
-def test_cancelling_ends_as_cancelled_or_as_it_ended_before(workbench: Workbench, steps: str) -> None:
-    """A running batch is cancelled and its rows kept; one that has ended meanwhile is left as it is."""
+def test_a_cancelled_job_ends_as_cancelled_or_completed(workbench: Workbench, steps: str) -> None:
+    """A running batch is cancelled and its results kept; a completed one stays completed."""
     workflow = workbench.workflow()
     job = workbench.submit(f"fault:steps={steps};rows=absent")
     job = workflow.wait(cancel(workflow, job), timeout=30)
@@ -191,7 +191,7 @@ def test_cancelling_ends_as_cancelled_or_as_it_ended_before(workbench: Workbench
 
 
 def test_which_errors_are_temporary() -> None:
-    """A lost connection and a busy server pass; a refusal does not."""
+    """A lost connection and a busy server are temporary errors; a refusal is not."""
     assert UnreachableError("gone").passes
     assert all(ApiError("busy", status=status).passes for status in (408, 409, 429, 500, 502, 503, 504))
     assert not any(ApiError("no", status=status).passes for status in (400, 413, 422))

@@ -1,4 +1,4 @@
-"""A program that maps rows, for the type checkers alone: they must find nothing to say."""
+"""A program that maps rows, for the type checkers only: they must report no error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Shown(Reporter):
-    """Shows warnings."""
+    """A reporter that shows warnings."""
 
     def warn(self, text: str) -> None:
-        """Show one."""
+        """Show a warning."""
 
 
 def lists(texts: list[str], dicts: list[dict[str, object]]) -> None:
@@ -31,7 +31,7 @@ def lists(texts: list[str], dicts: list[dict[str, object]]) -> None:
 
 
 def frames(frame: pd.DataFrame, polars: pl.DataFrame, series: pd.Series[str], other: pl.Series) -> None:
-    """Frames come back as what they are, and a series as a frame."""
+    """A frame has the same type as before, and a series becomes a frame."""
     assert_type(openai_batch.map(frame, "{{ text }}", model="m", schema={"type": "object"}), "pd.DataFrame")
     assert_type(openai_batch.map(polars, model="m", sample=5), "pl.DataFrame")
     assert_type(openai_batch.map(polars, model="m", timeout=3.5, prefix="llm_"), "pl.DataFrame")
@@ -41,7 +41,7 @@ def frames(frame: pd.DataFrame, polars: pl.DataFrame, series: pd.Series[str], ot
 
 
 def runs(texts: list[str]) -> float:
-    """A run, its results and what is counted."""
+    """A run, its results and its counts."""
     run = openai_batch.start(texts, model="m", name="nightly", reporter=Shown())
     assert_type(run.wait(60, retries=2, progress=True), Run)
     assert_type(openai_batch.attach("nightly", schema=dict), Run)
@@ -56,7 +56,7 @@ def runs(texts: list[str]) -> float:
 
 
 async def later(texts: list[str]) -> list[Result]:
-    """The same in an event loop."""
+    """The async versions."""
     run = await openai_batch.start_async(texts, model="m")
     await run.wait_async(progress=True)
     await openai_batch.map_async(texts, model="m")
@@ -65,12 +65,12 @@ async def later(texts: list[str]) -> list[Result]:
 
 
 def paths(batch: Batch) -> str | None:
-    """`Batch` says where its results are."""
+    """`Batch` returns the paths of its results."""
     _, output_path, error_path = batch.submit_wait_download()
     return output_path or error_path
 
 
 def tested() -> None:
-    """A test of a user."""
+    """A test with the fake provider."""
     with fake_provider(lambda request: Failure(429) if request["custom_id"] else "good", polls=1) as fake:
         assert_type(fake.batches, list[dict[str, Any]])

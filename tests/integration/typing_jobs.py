@@ -1,4 +1,4 @@
-"""A program that uses jobs, for the type checker alone: it must find nothing to say."""
+"""A program that uses jobs, for the type checkers only: they must report no error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def start(jobs: Jobs, provider: Provider) -> list[Job]:
 
 
 def use(job: Job) -> dict[str, str | None]:
-    """Follow a job and read it."""
+    """Wait for a job and read its results."""
     assert_type(job.refresh().wait(timeout=3.0).status, str)
     assert_type(job.counts.completed, int)
     assert_type(job.batch_ids, list[str])
@@ -51,7 +51,7 @@ def use(job: Job) -> dict[str, str | None]:
 
 
 async def look(job: Job) -> int:
-    """Do the same in an event loop."""
+    """Do the same with async methods."""
     assert_type(await (await job.refresh_async()).cancel_async(), Job)
     assert_type(await job.download_async(Path("out.jsonl"), force=True), Path)
     assert_type(await job.retry_async("429"), int)
@@ -60,20 +60,20 @@ async def look(job: Job) -> int:
 
 
 async def begin(jobs: Jobs) -> None:
-    """Start and find jobs there."""
+    """Start and find jobs with async methods."""
     assert_type(await jobs.submit_async("in.jsonl", provider="local", again=True), Job)
     assert_type(await jobs.get_async(3), Job)
     assert_type(await jobs.recover_async(), list[Job])
 
 
 class RecordingReporter(Reporter):
-    """Hears."""
+    """A reporter that gets warnings."""
 
     def warn(self, text: str) -> None:
-        """Hear a warning."""
+        """Get a warning."""
 
 
 def main() -> None:
-    """Have a reporter."""
+    """Use a reporter."""
     with Jobs(Path("state"), reporter=RecordingReporter()) as jobs:
         print(jobs.get().cancel().ended)

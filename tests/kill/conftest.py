@@ -1,4 +1,4 @@
-"""What the kill tests share: a warm process that forks commands, seeds that are told, and figures that are kept."""
+"""Fixtures of the kill tests: a process that forks commands, seeds that are printed, and figures that are kept."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FULL = full.FULL
-"""Whether every moment is tried rather than a sample."""
+"""Whether every moment is tested instead of a sample."""
 
 
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
-    """Start the warm process."""
+    """Start the process that forks commands."""
     made = Zygote()
     yield made
     made.close()
@@ -36,8 +36,8 @@ def here(tmp_path: Path, zygote: Zygote) -> Iterator[World]:
 
 
 @pytest.fixture
-def dice() -> random.Random:
-    """Return a generator whose seed is told, and can be given in OBATCH_TEST_SEED."""
+def rng() -> random.Random:
+    """Return a random generator whose seed is printed, and can be set with OBATCH_TEST_SEED."""
     seed = int(os.environ.get("OBATCH_TEST_SEED") or random.SystemRandom().randrange(1 << 30))
     print(f"OBATCH_TEST_SEED={seed}")
     return random.Random(seed)
@@ -45,16 +45,16 @@ def dice() -> random.Random:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Return what prints a test's figures, and keeps them where OBATCH_TEST_FIGURES says."""
+    """Return a function that prints figures of the test, and writes them to the file in OBATCH_TEST_FIGURES."""
 
-    def tell(**numbers: int) -> None:
+    def print_figures(**numbers: int) -> None:
         full.keep_figures(request.node.name, **numbers)
 
-    return tell
+    return print_figures
 
 
-def lacking(reason: str) -> None:
-    """Skip the test for want of something; where everything must be there, fail."""
+def skip_or_fail(reason: str) -> None:
+    """Skip the test because something is missing; in CI, fail."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -62,22 +62,22 @@ def lacking(reason: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _posix() -> None:
-    """Need the signals and system calls of POSIX."""
+    """Skip the tests without POSIX signals and system calls."""
     if not hasattr(os, "fork"):
         pytest.skip("Windows has no fork")
 
 
 @pytest.fixture
 def strace() -> None:
-    """Need strace, and the right to use it."""
+    """Skip the test without strace or the permission to use it."""
     if shutil.which("strace") is None:
-        lacking("strace is not installed")
+        skip_or_fail("strace is not installed")
     if subprocess.run(["strace", "-o", os.devnull, "true"], capture_output=True, check=False).returncode:
-        lacking("strace may not trace here")
+        skip_or_fail("strace may not trace here")
 
 
 @pytest.fixture
 def root() -> None:
-    """Need root, who can mount file systems and become another user."""
+    """Skip the test without root, which can mount file systems and become another user."""
     if os.geteuid():
-        lacking("only root can do this")
+        skip_or_fail("only root can do this")

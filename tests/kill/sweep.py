@@ -1,6 +1,6 @@
-"""Runs of the real command that are killed at a chosen moment, in a world of their own each, and what must hold then.
+"""Run the real command, kill it at a chosen moment, each run in its own world, and check what must hold afterwards.
 
-Two ways to choose the moment: a crash point inside the process (see `zygote`), and a system call, by strace.
+The moment is a crash point inside the process (see `zygote`), or a system call, chosen with strace.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ CALLS = (
     *("connect", "sendto", "sendmsg", "recvfrom", "write", "pwrite64", "fsync", "fdatasync"),
     *("link", "linkat", "rename", "unlink", "unlinkat", "ftruncate"),
 )
-"""The system calls that reach a network or a disk."""
+"""The system calls that access a network or a disk."""
 
 NAMING = ("link", "linkat", "rename", "unlink", "unlinkat")
-"""Those that give and take names: a relative one does not show where."""
+"""The calls that create and remove names: their relative paths do not show the folder."""
 
 KEY = "sk-swept-0123456789"
 
 MAX_RUNS = 4
-"""How often a command is run again until it ends by itself."""
+"""How often a command is run again until it ends normally."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: its exit code (negative: the signal it died of), what it wrote, and how long it took."""
+    """How a run ended: its exit code (negative: the signal that killed it), its output, and its duration."""
 
     code: int
     out: str
@@ -53,9 +53,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a run is to be hit: at a crash point (`call` empty), or as a system call begins for the n-th time.
+    """When a run is interrupted: at a crash point (`call` empty), or at the start of the n-th such system call.
 
-    With `error` that call fails with it instead, and if it is `lasting` each later one too.
+    With `error` the call fails with this error instead, and with `lasting` each later call too.
     """
 
     number: int
@@ -70,17 +70,17 @@ class Moment:
 
 
 class Zygote:
-    """The warm process, seen from the tests."""
+    """The process that forks commands, as tests use it."""
 
     def __init__(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("zygote.py"))]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._read()
 
-    def ask(self, **order: Any) -> dict[str, Any]:
-        """Send an order and return its answer."""
+    def ask(self, **instruction: Any) -> dict[str, Any]:
+        """Send an instruction and return its answer."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps(instruction) + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -90,12 +90,12 @@ class Zygote:
         return answer
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.communicate()
 
 
 class World:
-    """A machine with a home, a working folder, an input, and a provider that only it knows.
+    """A simulated machine with a home, a working folder, an input, and its own provider.
 
     `parts` is how many batches the input needs.
     """
@@ -110,7 +110,7 @@ class World:
         self.configure()
 
     def configure(self, **values: Any) -> None:
-        """Write the configuration: little patience, unless `values` say otherwise."""
+        """Write the configuration, with short timeouts unless `values` set others."""
         table = {"base_url": self.server.base_url, "api_key_env": "SWEPT_KEY"}
         table |= {"create_timeout": 2.0, "create_grace": 0.1} | values
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
@@ -137,11 +137,11 @@ class World:
         }
 
     def start(self, words: tuple[str, ...], moment: Moment | None = None, **options: Any) -> Running:
-        """Start the command, to be hit at that moment."""
+        """Start the command, to be interrupted at that moment."""
         self._runs += 1
         stem = str(self.log / f"run-{self._runs}")
-        order: dict[str, Any] = {"do": "start", "words": words, "env": self.env, "cwd": str(self.work)}
-        order |= {"out": options.pop("out", f"{stem}.out"), "err": f"{stem}.err"}
+        instruction: dict[str, Any] = {"do": "start", "words": words, "env": self.env, "cwd": str(self.work)}
+        instruction |= {"out": options.pop("out", f"{stem}.out"), "err": f"{stem}.err"}
         traced: list[str] = []
         paths = [word for path in options.pop("paths", ()) for word in ("-P", str(path))]
         if moment is not None and moment.call:
@@ -150,7 +150,7 @@ class World:
             traced = ["-e", f"trace={moment.call}", "-e", f"inject={moment.call}:{what}:when={moment.number}{more}"]
             traced += paths
         elif moment is not None:
-            order |= {"number": moment.number, "signal": int(moment.signum)}
+            instruction |= {"number": moment.number, "signal": int(moment.signum)}
         if trace := options.pop("trace", None):
             traced = [
                 "-e",
@@ -163,19 +163,19 @@ class World:
             ]
         elif traced:
             traced += ["-o", os.devnull]
-        order |= options | ({"traced": True} if traced else {})
-        pid = self.zygote.ask(**order)["pid"]
+        instruction |= options | ({"traced": True} if traced else {})
+        pid = self.zygote.ask(**instruction)["pid"]
         tracer = None
         if traced:
             tracer = subprocess.Popen(["strace", "-f", "-qq", "-p", str(pid), *traced], stderr=subprocess.DEVNULL)
-        return Running(self, pid, stem, order, tracer)
+        return Running(self, pid, stem, instruction, tracer)
 
     def run(self, *words: str, moment: Moment | None = None, **options: Any) -> Ended:
-        """Run the command to its end; there must be no traceback."""
+        """Run the command until it ends; a traceback is a failure."""
         return self.start(words, moment, **options).finish()
 
     def run_on(self, *words: str) -> Ended:
-        """Run the same command again and again until it ends by itself."""
+        """Run the same command again until it ends normally."""
         for _ in range(MAX_RUNS):
             ended = self.run(*words)
             if ended.code in (0, 7):
@@ -183,7 +183,7 @@ class World:
         return ended
 
     def check(self, ended: Ended) -> None:
-        """Assert what must hold after a command has been run on to its end."""
+        """Assert what must hold after a command has been run until it ended normally."""
         made = [batch.input.data for batch in self.server.batches.values()]
         assert ended.code in (0, 7), ended
         assert len(made) == self.parts or (ended.code == 7 and len(made) < self.parts), (made, ended)
@@ -193,7 +193,7 @@ class World:
         self.check_tidy()
 
     def check_registry(self) -> None:
-        """Assert that the registry is whole, and that it knows every batch that was made."""
+        """Assert that the registry is intact, and that it contains only batches that exist, each once."""
         db = sqlite3.connect(self.state / "registry.db")
         with contextlib.closing(db):
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -202,37 +202,37 @@ class World:
         assert len(known) == len(set(known)), known
 
     def check_tidy(self) -> None:
-        """Assert that nothing half done lies about."""
-        assert self.litter() == []
+        """Assert that no unfinished files are left."""
+        assert self.leftovers() == []
         assert not list(self.state.glob("registry.db.damaged*"))
 
-    def litter(self) -> list[Path]:
-        """Return what a killed run may leave and a later one must clear away."""
+    def leftovers(self) -> list[Path]:
+        """Return the files that a killed run may leave and a later run must delete."""
         found = [*self.work.rglob(".*"), *self.state.rglob("*.part"), *self.state.rglob("*.new")]
         return found + list((self.state / "spool").glob("*"))
 
-    def tidy_up(self) -> None:
-        """Make the world empty again."""
+    def remove(self) -> None:
+        """Delete the files of the world."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass
 class Running:
-    """A run under way."""
+    """A run in progress."""
 
     world: World
     pid: int
     stem: str
-    order: dict[str, Any]
+    instruction: dict[str, Any]
     tracer: subprocess.Popen[bytes] | None = None
 
     def finish(self) -> Ended:
-        """Wait for its end; a traceback, a hanging process, or the key in a message is a failure."""
+        """Wait until it ends; a traceback, a hanging process, or the key in its output is a failure."""
         answer = self.world.zygote.ask(do="wait", pid=self.pid)
         if self.tracer is not None:
             self.tracer.wait(20)
         out, err = (self._said(name) for name in ("out", "err"))
-        points = json.loads(Path(self.order["points"]).read_text()) if self.order.get("points") else []
+        points = json.loads(Path(self.instruction["points"]).read_text()) if self.instruction.get("points") else []
         ended = Ended(answer["status"], out, err, answer["seconds"], points)
         assert "Traceback" not in err, err
         assert "bug in obatch" not in err, err
@@ -241,22 +241,22 @@ class Running:
         return ended
 
     def _said(self, name: str) -> str:
-        path = Path(self.order[name])
+        path = Path(self.instruction[name])
         return path.read_text() if path.is_file() else ""
 
 
 @contextlib.contextmanager
 def world(folder: Path, zygote: Zygote, *, keep: bool = False) -> Iterator[World]:
-    """Make a world with a server of its own; it is gone at the end."""
+    """Make a world with its own server, and delete it at the end."""
     with fault_server() as server:
         made = World(folder / f"world-{time.monotonic_ns()}", server, zygote)
         yield made
         if not keep:
-            made.tidy_up()
+            made.remove()
 
 
 def relevant(log: Path, made: World) -> list[tuple[str, int]]:
-    """Return the system calls of a traced run that reach the network or a file that lasts: name and number."""
+    """Return the system calls of a traced run that access the network or permanent files: name and number."""
     counts: dict[str, int] = {}
     found = []
     for line in log.read_text().splitlines():

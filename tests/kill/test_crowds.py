@@ -1,4 +1,4 @@
-"""Many commands at once, some of them killed: one batch for one order, and everything acknowledged is there."""
+"""Many commands at once, some of them killed: no batch is created twice, and no reported job is lost."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
-def test_ten_submit_the_same_file(here: World) -> None:
-    """Ten processes with the same order on an empty machine make one upload, one batch and one job."""
+def test_ten_processes_submit_the_same_file(here: World) -> None:
+    """Ten processes that submit the same input to an empty registry make one upload, one batch and one job."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     here.write()
     runs = [here.start(("submit", "in.jsonl", "-q")) for _ in range(10)]
@@ -34,8 +34,8 @@ def test_ten_submit_the_same_file(here: World) -> None:
     here.check(ended[0])
 
 
-def test_twenty_make_a_registry(here: World) -> None:
-    """Twenty processes that find no registry make one together, and none of their jobs is missing."""
+def test_twenty_processes_create_a_registry(here: World) -> None:
+    """Twenty processes that find no registry create one together, and all of their jobs are in it."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     for number in range(20):
         here.write(requests=number + 1, name=f"{number}.jsonl")
@@ -47,8 +47,8 @@ def test_twenty_make_a_registry(here: World) -> None:
     here.check_registry()
 
 
-def test_two_wait_and_two_download(here: World) -> None:
-    """Two processes that follow one job both end well, and so do two that fetch its results to one place."""
+def test_two_processes_wait_and_two_download(here: World) -> None:
+    """Two processes that wait for the same job succeed, and so do two that download its results to the same file."""
     here.write("fault:steps=in_progress;content=slow")
     assert here.run("submit", "in.jsonl").code == 0
     for words in (("wait", "1"), ("download", "1", "-o", "out.jsonl"), ("run", "in.jsonl", "-o", "other.jsonl")):
@@ -59,8 +59,8 @@ def test_two_wait_and_two_download(here: World) -> None:
     here.check(ended[0])
 
 
-def test_polled_while_it_is_created(here: World) -> None:
-    """A process that finds the batch before the one that created it has its answer does not disturb that one."""
+def test_a_batch_is_polled_while_it_is_created(here: World) -> None:
+    """A process that finds a batch before its creator has the answer does not disturb the creator."""
     here.configure(create_timeout=4, create_grace=1)
     here.write("fault:create=made.hang")
     submit = here.start(("submit", "in.jsonl"))
@@ -72,8 +72,8 @@ def test_polled_while_it_is_created(here: World) -> None:
     here.check(ended)
 
 
-def test_two_recover(here: World) -> None:
-    """A process that recovers while another is in the midst of it waits, and each batch is taken in once."""
+def test_two_processes_recover(here: World) -> None:
+    """A second `recover` waits for the first one, and each batch is added once."""
     for number in range(3):
         here.write(requests=number + 1, name=f"{number}.jsonl")
         assert here.run("submit", f"{number}.jsonl").code == 0
@@ -99,8 +99,8 @@ def forget(made: World) -> None:
         path.unlink()
 
 
-def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
-    """Twenty processes submit, list and wait on one registry while half are killed: what was acknowledged is there."""
+def test_half_of_twenty_processes_are_killed(here: World, rng: random.Random, figures: Callable[..., None]) -> None:
+    """Twenty processes submit or list in one registry while half of them are killed: no reported job is lost."""
     here.configure(create_timeout=30, create_grace=30)  # a crowd is slow
     rounds, kills, acknowledged = (15 if FULL else 2), 0, {}
     for turn in range(rounds):
@@ -108,8 +108,8 @@ def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[.
         for number in range(20):
             name = f"{turn}-{number}.jsonl"
             here.write(requests=turn * 20 + number + 1, name=name)
-            words = dice.choice([("submit", name, "-q"), ("submit", name, "-q"), ("ls",)])
-            moment = Moment(dice.randint(1, 90)) if dice.random() < 0.5 else None
+            words = rng.choice([("submit", name, "-q"), ("submit", name, "-q"), ("ls",)])
+            moment = Moment(rng.randint(1, 90)) if rng.random() < 0.5 else None
             runs[name] = (words, here.start(words, moment))
         for name, (words, run) in runs.items():
             ended = run.finish()
@@ -127,6 +127,6 @@ def test_killed_in_a_crowd(here: World, dice: random.Random, figures: Callable[.
 
 
 def known_batches(made: World) -> set[str]:
-    """Return the batches that the registry knows."""
+    """Return the batches in the registry."""
     with contextlib.closing(sqlite3.connect(made.state / "registry.db")) as db:
         return {row[0] for row in db.execute("SELECT batch_id FROM parts")}

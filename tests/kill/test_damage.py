@@ -1,4 +1,4 @@
-"""A registry that is damaged, lost, or elsewhere: never a traceback, never a second batch, everything found again."""
+"""A registry that is damaged, deleted, or on another machine: no traceback, no second batch, batches are found."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.slow
 HITS = 200 if FULL else 40
 
 
-def test_random_hits(here: World, dice: random.Random, figures: Callable[..., None]) -> None:
-    """Sixteen random bytes anywhere in the registry: the order goes on with its own batch, or stops; it pays once."""
+def test_random_damage(here: World, rng: random.Random, figures: Callable[..., None]) -> None:
+    """With 16 random bytes anywhere in the registry, the command continues with its batch or stops; it pays once."""
     here.write()
     assert here.run("run", "in.jsonl", "-o", "out.jsonl").code == 0
     whole = (here.state / "registry.db").read_bytes()
     stuck = aside = 0
     for _ in range(HITS):
-        place = dice.randrange(len(whole) - 16)
-        hit = whole[:place] + dice.randbytes(16) + whole[place + 16 :]
+        place = rng.randrange(len(whole) - 16)
+        hit = whole[:place] + rng.randbytes(16) + whole[place + 16 :]
         (here.state / "registry.db").write_bytes(hit)
         ended = [here.run("submit", "in.jsonl") for _ in range(3)]
         assert all(each.code in (0, 1, 7) for each in ended), (place, ended)
@@ -49,7 +49,7 @@ def test_random_hits(here: World, dice: random.Random, figures: Callable[..., No
 
 
 def test_another_machine(here: World) -> None:
-    """With the same key and nothing else every batch is taken in, once; its results are the same bytes."""
+    """On another machine with the same key, every batch is added once, and its results are the same bytes."""
     for number in range(3):
         here.write(requests=number + 2, name=f"{number}.jsonl")
         assert here.run("run", f"{number}.jsonl", "-o", f"{number}.out").code == 0
@@ -68,8 +68,8 @@ def test_another_machine(here: World) -> None:
     here.check_tidy()
 
 
-def test_numbers_that_begin_anew(here: World) -> None:
-    """In a new registry the first job has the number of an older one, and nothing of what that one kept."""
+def test_job_numbers_that_restart(here: World) -> None:
+    """In a new registry, job 1 does not use anything that an older job 1 has kept."""
     here.write(requests=2, name="old.jsonl")
     assert here.run("run", "old.jsonl", "-o", "old.out").code == 0
     for path in here.state.glob("registry.db*"):
@@ -83,7 +83,7 @@ def test_numbers_that_begin_anew(here: World) -> None:
 
 
 def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry of an earlier schema is copied before it is changed, and what it held is still there."""
+    """A registry with an earlier schema is copied before it is changed, and its content is still there."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
     steps = (*migrations.MIGRATIONS, ("ALTER TABLE jobs ADD COLUMN later TEXT",))
@@ -105,7 +105,7 @@ def test_a_migration_keeps_a_copy(here: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_damage_to_the_identity_of_a_job(here: World) -> None:
-    """Wherever one letter of an order's identity changes, in the table or in its index, the order is not paid again."""
+    """If one character of a job's identity changes, in the table or in its index, the job is not paid again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
     registry = here.state / "registry.db"
@@ -123,8 +123,8 @@ def test_damage_to_the_identity_of_a_job(here: World) -> None:
             path.unlink()
 
 
-def test_a_hit_on_the_number_of_a_job(here: World) -> None:
-    """An index names a job that its table has under another number: damage, told as such, and found again."""
+def test_damage_to_the_number_of_a_job(here: World) -> None:
+    """An index and a table that disagree about a job's number are reported as damage, and the batch is found again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
     registry = here.state / "registry.db"
@@ -134,7 +134,7 @@ def test_a_hit_on_the_number_of_a_job(here: World) -> None:
         size = db.execute("PRAGMA page_size").fetchone()[0]
     start = (page - 1) * size
     cell = start + int.from_bytes(whole[start + 8 : start + 10])
-    number = cell + 1 + (whole[cell] >= 0x80)  # behind the length of the row, which may have two bytes
+    number = cell + 1 + (whole[cell] >= 0x80)  # after the length of the row, which may have two bytes
     assert whole[number] == 1
     whole[number] = 9
     for command in (["status", "1"], ["submit", "in.jsonl"]):
@@ -150,7 +150,7 @@ def test_a_hit_on_the_number_of_a_job(here: World) -> None:
 
 
 def test_damage_to_the_schema(here: World) -> None:
-    """A column under another name, and a format that no SQLite knows, are damage: told as such, and found again."""
+    """A renamed column and an unknown file format are reported as damage, and the batch is found again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
     registry = here.state / "registry.db"

@@ -1,4 +1,4 @@
-"""`--deadline`: what is late is cancelled, and the rest sent at once; killed at any step, no row is paid twice."""
+"""`--deadline` cancels what is late and sends the rest at once; after a kill at any step, no row is paid twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ input = 1.0
 output = 4.0
 """
 FULL = 2 * (100 * 1.0 + 10 * 4.0) / 1_000_000
-"""What one answer costs outside of a batch, in USD."""
+"""The cost of one answer outside of a batch, in USD."""
 
 ROWS = 60
 LATE = ("run", "in.jsonl", "-o", "out.jsonl", "--deadline", "0s", "--max-cost", "5")
@@ -37,7 +37,7 @@ LATE = ("run", "in.jsonl", "-o", "out.jsonl", "--deadline", "0s", "--max-cost", 
 
 @pytest.fixture(autouse=True)
 def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in an empty folder, over a file of requests."""
+    """Work in an empty folder with a file of requests."""
     assert home.is_dir()
     monkeypatch.chdir(tmp_path)
     write("in.jsonl", [request(f"r{n}", "priced", f"text {n}", max_tokens=20) for n in range(ROWS)])
@@ -45,13 +45,13 @@ def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def provider() -> Iterator[FakeProvider]:
-    """Run a provider whose batches do not end by themselves."""
+    """Run a provider whose batches never complete."""
     with slow(lambda _: None) as fake:
         yield fake
 
 
 def slow(before: Callable[[dict[str, Any]], Any]) -> Any:
-    """Return the context of such a provider; what `before` returns for a request is its answer, unless it is None."""
+    """Return the context of such a provider; `before` returns the answer to a request, or None for the default."""
     import contextlib
 
     def answer(request: dict[str, Any]) -> Any:
@@ -71,17 +71,17 @@ def slow(before: Callable[[dict[str, Any]], Any]) -> Any:
 
 
 def texts(provider: FakeProvider) -> Counter[str]:
-    """Return how often each row was answered, and so paid."""
+    """Return how often each row was answered, and therefore paid."""
     return Counter(each["body"]["messages"][-1]["content"] for each in provider.requests)
 
 
 def state(pattern: str) -> list[Path]:
-    """Return the files in the folder of the job."""
+    """Return the files in the job folder that match the pattern."""
     return list(Path(os.environ["OBATCH_STATE_DIR"]).glob(f"jobs/*/{pattern}"))
 
 
 def answers() -> dict[str, str]:
-    """Return the answers in the output by id."""
+    """Return the answers in the output, by id."""
     lines = map(json.loads, Path("out.jsonl").read_text(encoding="utf-8").splitlines())
     return {line["custom_id"]: line["response"]["body"]["choices"][0]["message"]["content"] for line in lines}
 
@@ -90,8 +90,8 @@ WHOLE = {f"r{n}": f"text {n}" for n in range(ROWS)}
 
 
 @pytest.mark.slow
-def test_what_is_late_is_sent_at_once(provider: FakeProvider) -> None:
-    """The batch is cancelled, each row is answered once, in one output in input order, and has its full price."""
+def test_late_requests_are_sent_at_once(provider: FakeProvider) -> None:
+    """The batch is cancelled, each row is answered once, the output is in input order, the full price is counted."""
     result = inside(*LATE).succeeded()
     assert "it may miss the deadline; its batches are cancelled" in result.err
     assert f"sending {ROWS} requests outside of a batch, at the full price of at most $" in result.err
@@ -113,7 +113,7 @@ def test_what_is_late_is_sent_at_once(provider: FakeProvider) -> None:
 
 
 def test_a_deadline_is_capped_before_anything_is_sent(provider: FakeProvider) -> None:
-    """Without a limit it is refused, and so is what could cost more at the full price, or has no known one."""
+    """Without `--max-cost` it is refused, and so is a job that could cost more, or has no known price."""
     inside(*LATE[:-2]).failed(2, "--deadline needs --max-cost")
     inside(*LATE, "--retries", "1").failed(2, "has no --retries")
     inside(*LATE[:-3], "25:00", "--max-cost", "5")
@@ -126,8 +126,8 @@ def test_a_deadline_is_capped_before_anything_is_sent(provider: FakeProvider) ->
     assert provider.requests == []
 
 
-def test_a_job_that_is_in_time_is_left_alone() -> None:
-    """A batch that ends before is an ordinary one: nothing is sent beside it."""
+def test_a_job_that_meets_its_deadline_is_not_changed() -> None:
+    """If the batch ends before the deadline, nothing is sent outside of it."""
     with fake_provider(lambda each: each["body"]["messages"][-1]["content"]) as fake:
         with Path(os.environ["OBATCH_CONFIG"]).open("a", encoding="utf-8") as handle:
             handle.write(PRICES)
@@ -137,7 +137,7 @@ def test_a_job_that_is_in_time_is_left_alone() -> None:
 
 
 def test_a_running_job_can_get_a_deadline(provider: FakeProvider) -> None:
-    """`wait` takes it too; one row that fails is told, and was sent once."""
+    """`wait` also takes `--deadline`."""
     inside("submit", "in.jsonl").succeeded()
     inside("wait", "1", "--deadline", "0s").failed(2, "needs --max-cost")
     result = inside("wait", "1", "--deadline", "0s", "--max-cost", "5").succeeded()
@@ -148,7 +148,7 @@ def test_a_running_job_can_get_a_deadline(provider: FakeProvider) -> None:
 
 
 def test_a_request_that_fails_is_one_row() -> None:
-    """It is not sent again, its cause is shown, and a refusal for too many requests is no answer."""
+    """A request that fails is not sent again, its cause is shown, and a 429 is retried."""
     seen: Counter[str] = Counter()
 
     def before(each: dict[str, Any]) -> Any:
@@ -166,7 +166,7 @@ def test_a_request_that_fails_is_one_row() -> None:
 
 
 def test_an_answer_that_cannot_be_read_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is nested too deeply, or too large, may have been paid: it is told, and not sent again by itself."""
+    """An answer that is nested too deeply, or too large, is reported and not sent again: it may be paid."""
     monkeypatch.setattr(answers_module, "MAX_RESPONSE_BYTES", 10_000)
     seen: Counter[str] = Counter()
 
@@ -191,7 +191,7 @@ def test_an_answer_that_cannot_be_read_is_one_row(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 30, 59])
 def test_killed_while_the_rest_is_sent(at: int) -> None:
-    """The same command continues: what was written down is not sent again, only what was under way."""
+    """The same command continues: stored answers are not sent again, only requests that were in progress."""
     with slow(lambda _: time.sleep(0.02)) as fake:
         with subprocess.Popen([*COMMAND, *LATE], env=environment(), stderr=subprocess.DEVNULL) as process:
             while len(fake.requests) < at:
@@ -216,7 +216,7 @@ KILLED_WHEN: dict[str, Callable[[FakeProvider], object]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", KILLED_WHEN)
 def test_killed_before_the_rest_is_sent(moment: str, provider: FakeProvider) -> None:
-    """The deadline is with the job: the same command, later, goes on although it names another moment."""
+    """The deadline is stored with the job: the same command continues even if it names another deadline."""
     with subprocess.Popen([*COMMAND, *LATE], env=environment(), stderr=subprocess.DEVNULL) as process:
         while not KILLED_WHEN[moment](provider):
             time.sleep(0.001)
@@ -231,8 +231,8 @@ def test_killed_before_the_rest_is_sent(moment: str, provider: FakeProvider) -> 
 
 
 @pytest.mark.slow
-def test_what_the_batch_has_finished_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real server: the rows that its batch answered are not sent again, and have the price of a batch."""
+def test_results_of_the_cancelled_batch_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a real server, rows that the batch has answered are not sent again, and have the batch price."""
     slow_rows = [request(f"s{n}", text=f"!sleep=2 slow {n}", max_tokens=20) for n in range(8)]
     write("in.jsonl", [*(request(f"q{n}", text=f"quick {n}", max_tokens=20) for n in range(8)), *slow_rows])
     with echo_upstream() as echo, local_server(tmp_path / "server", upstream=echo.base_url, concurrency=4) as server:

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or somebody else's: a clean stop before anything is paid, and going on later."""
+"""Full or read-only disks, and folders of other users: the command stops before it pays, and continues later."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOBODY = 65534
 
 @contextlib.contextmanager
 def mounted(folder: Path, *words: str) -> Iterator[Path]:
-    """Mount something at a folder."""
+    """Mount a file system at a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["mount", *words, str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -44,7 +44,7 @@ def mounted(folder: Path, *words: str) -> Iterator[Path]:
 
 
 def fill(folder: Path, free: int) -> Path:
-    """Fill a file system but for that many bytes, and return the file that does it."""
+    """Fill a file system except for `free` bytes, and return the file that fills it."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as handle, contextlib.suppress(OSError):
         while True:
@@ -55,7 +55,7 @@ def fill(folder: Path, free: int) -> Path:
 
 
 def stopped(ended: Ended, code: int = 1) -> Ended:
-    """Assert that a command has told that it failed, and what to do."""
+    """Assert that a command failed with an error and a hint."""
     assert ended.code == code, ended
     assert re.search(r"^error: .+", ended.err, re.MULTILINE), ended
     assert re.search(r"^hint: .+", ended.err, re.MULTILINE), ended
@@ -63,7 +63,7 @@ def stopped(ended: Ended, code: int = 1) -> Ended:
 
 
 def kept(made: World, ended: Ended) -> None:
-    """Assert that a batch that was made, and that the registry could not take, is named where it can be found."""
+    """Assert that a batch that the registry does not contain is shown, and that its id is stored elsewhere."""
     for batch in made.server.batches:
         assert batch in ended.err, ended
         places = [made.state, made.work, made.log]
@@ -73,11 +73,11 @@ def kept(made: World, ended: Ended) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_the_state_disk_is_full(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
-    """With however little room in a file system of 1 MB: nothing is paid, or it is told; with room it goes on."""
+    """With any free space on a disk of 1 MB, nothing is paid without a report; with more space, it continues."""
     sizes = [4096 * n for n in range(40)]
-    sizes = sizes if FULL else [0, *dice.sample(sizes[1:], 7)]
+    sizes = sizes if FULL else [0, *rng.sample(sizes[1:], 7)]
     failed = 0
     for free in sizes:
         with world(tmp_path, zygote) as made, mounted(made.state, "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"):
@@ -97,7 +97,7 @@ def test_the_state_disk_is_full(
 
 @pytest.mark.usefixtures("root")
 def test_the_output_disk_is_full(here: World) -> None:
-    """Results that find no room leave nothing behind, and are had once there is room."""
+    """Without space for the results nothing is left behind, and they can be downloaded when there is space."""
     here.write(requests=300)
     assert here.run("submit", "in.jsonl").code == 0
     with mounted(here.work / "small", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as small:
@@ -115,15 +115,15 @@ def test_the_output_disk_is_full(here: World) -> None:
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_the_registry_cannot_be_written(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], call: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], call: str
 ) -> None:
-    """From any write of the registry on the disk is full: nothing is paid, or it is told and gone on with."""
+    """If the registry cannot be written from any moment on, nothing is paid unreported, and it can continue later."""
     with world(tmp_path, zygote) as made:
         made.write()
         log = made.log / "trace"
         assert made.run("submit", "in.jsonl", trace=log).code == 0
         numbers = [number for name, number in relevant(log, made) if name == call]
-    numbers = numbers if FULL else sorted(dice.sample(numbers, 10))
+    numbers = numbers if FULL else sorted(rng.sample(numbers, 10))
     paid = failed = 0
     for number in numbers:
         with world(tmp_path, zygote) as made:
@@ -145,7 +145,7 @@ def test_the_registry_cannot_be_written(
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize(("call", "error"), [("write", "ENOSPC"), ("fsync", "EIO"), ("link", "ENOSPC")])
 def test_the_results_cannot_be_written(tmp_path: Path, zygote: Zygote, call: str, error: str) -> None:
-    """A write, a sync or a naming of the results that fails is told, and leaves nothing under their name."""
+    """A failed write, sync or link of the results is reported, and leaves no file with their name."""
     with world(tmp_path, zygote) as made:
         made.write()
         assert made.run("submit", "in.jsonl").code == 0
@@ -159,7 +159,7 @@ def test_the_results_cannot_be_written(tmp_path: Path, zygote: Zygote, call: str
             made.write()
             assert made.run("submit", "in.jsonl").code == 0
             ended = made.run("download", "-o", "out.jsonl", moment=Moment(number, call, error=error))
-            if ended.code:  # a folder that cannot be synced is no error
+            if ended.code:  # a folder that cannot be synced is not an error
                 assert os.strerror(getattr(errno, error)) in stopped(ended).err
                 assert not (made.work / "out.jsonl").exists()
                 assert not list(made.work.glob(".*"))
@@ -169,7 +169,7 @@ def test_the_results_cannot_be_written(tmp_path: Path, zygote: Zygote, call: str
 
 
 def test_standard_output_is_full(here: World) -> None:
-    """What does not arrive on standard output is an error in clear words, and can be had again."""
+    """If standard output is full, the error says so, and the output can be requested again."""
     here.write()
     assert here.run("submit", "in.jsonl").code == 0
     for words in (("download", "-o", "-"), ("ls",), ("status", "--json"), ("wait", "-q")):
@@ -181,7 +181,7 @@ def test_standard_output_is_full(here: World) -> None:
 
 @pytest.mark.usefixtures("root")
 def test_read_only_disks(here: World) -> None:
-    """On a read-only disk nothing is sent, a finished job can still be looked at, and no target is begun."""
+    """On a read-only disk nothing is sent, finished jobs are listed, and results are not downloaded."""
     here.write()
     here.state.mkdir()
     with mounted(here.state, "--bind", str(here.state)):
@@ -205,8 +205,8 @@ def test_read_only_disks(here: World) -> None:
 
 
 @pytest.mark.usefixtures("root")
-def test_folders_of_somebody_else(zygote: Zygote) -> None:
-    """Without the right to write, nothing is sent; without the right to read, that is told."""
+def test_folders_of_another_user(zygote: Zygote) -> None:
+    """Without the permission to write or read the state folder, the command reports that, and sends nothing."""
     probe = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", sys.executable, "-c"]
     code = "import typer._click.decorators, openai_batch.cli.app, openai_batch.jobs.workflow, openai"
     if subprocess.run([*probe, code], capture_output=True, check=False, cwd="/").returncode:
@@ -233,7 +233,7 @@ def test_folders_of_somebody_else(zygote: Zygote) -> None:
 
 
 def test_a_limit_on_the_size_of_files(tmp_path: Path, zygote: Zygote) -> None:
-    """Under `ulimit -f` a command stops with clear words, and without the limit it goes on."""
+    """With `ulimit -f` a command stops with an error, and without the limit it continues."""
     for limit in (1, 600, 4096, 20_000, 60_000, 100_000):
         with world(tmp_path, zygote) as made:
             made.write(requests=300)
@@ -241,7 +241,7 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path, zygote: Zygote) -> None:
             assert ended.code in (0, 1), ended
             if ended.code:
                 assert not (made.work / "out.jsonl").exists()
-                assert limit < 600 or "error:" in ended.err, ended  # what is said has the same limit
+                assert limit < 600 or "error:" in ended.err, ended  # the error message has the same limit
             ended = made.run_on("run", "in.jsonl", "-o", "out.jsonl")
             assert ended.code == 0, (limit, ended)
             made.check(ended)

@@ -1,4 +1,4 @@
-"""A run of a grown input that is killed anywhere pays for each row once."""
+"""A run of a grown input that is killed at any point pays for each row once."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def write(made: World, *texts: str) -> None:
 
 
 def asked(made: World) -> list[str]:
-    """Return what all batches asked together."""
+    """Return the prompts of all batches."""
     lines = [line for batch in made.server.batches.values() for line in batch.input.data.splitlines()]
     return [json.loads(line)["body"]["messages"][-1]["content"] for line in lines]
 
 
 @pytest.mark.parametrize("rows", ["abcdc", "bccd"], ids=["grown", "changed"])
 def test_a_killed_run_of_a_grown_input(
-    rows: str, tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    rows: str, tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
-    """At whatever point it is killed, old rows are not sent again, new ones once, and the results are the same."""
+    """After a kill at any point, old rows are not sent again, new rows are sent once, and the results are the same."""
     with world(tmp_path / "whole", zygote) as made:
         write(made, "a", "b")
         assert made.run(*COMMAND).code == 0
@@ -47,7 +47,7 @@ def test_a_killed_run_of_a_grown_input(
         passed = ended.points
     points = list(range(1, len(passed) + 1))
     assert len(points) > POINTS
-    tried = points if FULL else dice.sample(points, POINTS)
+    tried = points if FULL else rng.sample(points, POINTS)
     uncertain = 0
     for point in tried:
         with world(tmp_path / str(point), zygote) as made:

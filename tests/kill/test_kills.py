@@ -1,4 +1,4 @@
-"""A kill at any moment: the same command again ends with one batch, whole results, and nothing lying about."""
+"""After a kill at any moment, the same command ends with one batch, complete results, and no leftover files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # what is done before, unharmed; what is swept
+    # the commands that run before, without a kill; the command that is killed
     "submit": ((), ("submit", "in.jsonl")),
     "wait": (("submit", "in.jsonl"), ("wait",)),
     "download": (("submit", "in.jsonl"), ("download", "-o", "out.jsonl")),
@@ -33,17 +33,17 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "recover": (("submit", "in.jsonl"), ("recover",)),
 }
 WORST = ("recv", "link")
-"""The crash points that are always tried: an answer that never arrives, and results that have no name yet."""
+"""The crash points that are always tested: an answer that never arrives, and results that have no name yet."""
 
 POINTS = 10
-"""How many other crash points of a command are tried in a run of the tests."""
+"""The number of other crash points of a command in a sample."""
 
 CALLS = 8
-"""How many of its system calls."""
+"""The number of system calls of a command in a sample."""
 
 
 def prepare(made: World, name: str, plan: str = "fault:rows=shuffled") -> None:
-    """Do what comes before the swept command."""
+    """Run the commands that come before the one that is killed."""
     made.write(plan)
     before, _ = COMMANDS[name]
     if before:
@@ -54,7 +54,7 @@ def prepare(made: World, name: str, plan: str = "fault:rows=shuffled") -> None:
 
 
 def results(made: World, name: str) -> bytes | None:
-    """Return the results that a command has left; those of a command that leaves none are fetched."""
+    """Return the results that a command has written; for the other commands, they are downloaded."""
     if name in ("submit", "wait", "recover"):
         ended = made.run_on("run", "in.jsonl", "-o", "out.jsonl")
         if ended.code == 7:
@@ -67,7 +67,7 @@ def results(made: World, name: str) -> bytes | None:
 def hit(
     folder: Path, zygote: Zygote, name: str, moments: list[Moment], plan: str = "fault:rows=shuffled"
 ) -> bytes | None:
-    """Run a command, hit it and its re-runs at those moments, run it on to its end, and return the results."""
+    """Run a command, interrupt it and its repeats at those moments, run it until it ends, and return the results."""
     with world(folder, zygote) as made:
         prepare(made, name, plan)
         words = COMMANDS[name][1]
@@ -84,8 +84,8 @@ def hit(
         return found if ended.code == 0 else None
 
 
-def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[list[str], bytes]:
-    """Return the crash points that a command passes, and the results of one that nobody kills."""
+def without_kill(folder: Path, zygote: Zygote, name: str) -> tuple[list[str], bytes]:
+    """Return the crash points of a command, and its results without a kill."""
     with world(folder, zygote) as made:
         prepare(made, name)
         ended = made.run(*COMMANDS[name][1], points=str(made.log / "points"))
@@ -97,7 +97,7 @@ def unharmed(folder: Path, zygote: Zygote, name: str) -> tuple[list[str], bytes]
 
 
 def traced(folder: Path, zygote: Zygote, name: str) -> list[Moment]:
-    """Return the system calls that a command makes."""
+    """Return the system calls of a command."""
     with world(folder, zygote) as made:
         prepare(made, name)
         log = made.log / "trace"
@@ -107,20 +107,20 @@ def traced(folder: Path, zygote: Zygote, name: str) -> list[Moment]:
         return [Moment(number, call) for call, number in calls]
 
 
-def chosen(dice: random.Random, moments: list[Moment], number: int) -> list[Moment]:
-    """Return all of the moments, or a sample of that many."""
-    return moments if FULL or number >= len(moments) else dice.sample(moments, number)
+def chosen(rng: random.Random, moments: list[Moment], number: int) -> list[Moment]:
+    """Return all of the moments, or a random sample of that size."""
+    return moments if FULL or number >= len(moments) else rng.sample(moments, number)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_a_crash_point(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
-    """SIGKILL before a statement, a send, an answer, a sync or a rename; then the command is run again."""
-    points, expected = unharmed(tmp_path, zygote, name)
+    """SIGKILL before a statement, a send, a receive, a sync or a rename; then the command is run again."""
+    points, expected = without_kill(tmp_path, zygote, name)
     every = {Moment(number): point for number, point in enumerate(points, 1)}
     worst = [moment for moment, point in every.items() if point in WORST]
-    moments = worst + chosen(dice, [moment for moment in every if moment not in worst], POINTS)
+    moments = worst + chosen(rng, [moment for moment in every if moment not in worst], POINTS)
     uncertain = 0
     for moment in moments:
         found = hit(tmp_path, zygote, name, [moment])
@@ -132,12 +132,12 @@ def test_killed_at_a_crash_point(
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_a_system_call(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
-    """SIGKILL as any call that reaches the network or a disk begins; then the command is run again."""
-    _, expected = unharmed(tmp_path, zygote, name)
+    """SIGKILL at the start of a call that accesses the network or a disk; then the command is run again."""
+    _, expected = without_kill(tmp_path, zygote, name)
     every = traced(tmp_path, zygote, name)
-    moments = chosen(dice, every, CALLS)
+    moments = chosen(rng, every, CALLS)
     uncertain = 0
     for moment in moments:
         found = hit(tmp_path, zygote, name, [moment])
@@ -148,14 +148,14 @@ def test_killed_at_a_system_call(
 
 @pytest.mark.parametrize("name", ["run", "download"])
 def test_killed_twice(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
-    """The run that goes on after a kill is killed too, at random points of both."""
-    points, expected = unharmed(tmp_path, zygote, name)
+    """The run after a kill is killed too, both at random points."""
+    points, expected = without_kill(tmp_path, zygote, name)
     pairs = 150 if FULL else 12
     uncertain = 0
     for _ in range(pairs):
-        moments = [Moment(dice.randint(1, len(points))) for _ in range(2)]
+        moments = [Moment(rng.randint(1, len(points))) for _ in range(2)]
         found = hit(tmp_path, zygote, name, moments)
         assert found in (expected, None), moments
         uncertain += found is None
@@ -164,14 +164,14 @@ def test_killed_twice(
 
 @pytest.mark.parametrize("name", ["run", "wait", "download"])
 def test_a_signal_stops_a_command(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], name: str
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], name: str
 ) -> None:
-    """A signal at any point ends a command at once, with its number and no traceback; nothing is cancelled."""
-    passed, expected = unharmed(tmp_path, zygote, name)
+    """A signal at any point ends a command at once with its exit code and no traceback; nothing is cancelled."""
+    passed, expected = without_kill(tmp_path, zygote, name)
     points = list(range(1, len(passed) + 1))
     worst = [point for point in points if passed[point - 1] == "committed"][:2]
-    points = points if FULL else [*worst, *dice.sample(points, 6)]
-    stops = [(point, number) for point in points for number in (STOPS if FULL else dice.sample(STOPS, 1))]
+    points = points if FULL else [*worst, *rng.sample(points, 6)]
+    stops = [(point, number) for point in points for number in (STOPS if FULL else rng.sample(STOPS, 1))]
     for point, number in stops:
         with world(tmp_path, zygote) as made:
             prepare(made, name)
@@ -188,7 +188,7 @@ def test_a_signal_stops_a_command(
 
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_before_there_is_a_job(here: World, number: int) -> None:
-    """A command that reads its input ends with the number of the signal as well; one that nohup protects goes on."""
+    """A command that reads its input ends with the exit code of the signal, and under nohup it continues."""
     words = [sys.executable, "-m", "openai_batch", "prepare", "-", "-m", "gpt-4o-mini"]
     for protected in (False, True):
         process = subprocess.Popen(
@@ -214,21 +214,21 @@ def test_a_signal_before_there_is_a_job(here: World, number: int) -> None:
 
 
 def reads(pid: int) -> bool:
-    """Tell whether a process waits for a pipe; some kernels tell only that it waits."""
+    """Return whether a process waits for a pipe; some kernels only show that it sleeps."""
     where = Path(f"/proc/{pid}/wchan").read_text()
     asleep = "State:\tS" in Path(f"/proc/{pid}/status").read_text()
     return "pipe" in where or (asleep and where in ("", "0"))
 
 
 def handles(pid: int, number: int) -> bool:
-    """Tell whether a process handles a signal itself."""
+    """Return whether a process has a handler for a signal."""
     (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 @pytest.mark.usefixtures("strace")
-def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Callable[..., None]) -> None:
-    """The same with a process that starts from nothing: killed as the answer to the creation is awaited."""
+def test_a_separate_process_is_killed(tmp_path: Path, zygote: Zygote, figures: Callable[..., None]) -> None:
+    """The program without the fork server is killed while it waits for the answer to the create."""
     with world(tmp_path, zygote) as made:
         prepare(made, "run")
         words = [sys.executable, "-m", "openai_batch", *COMMANDS["run"][1]]
@@ -245,7 +245,7 @@ def test_the_real_program_is_killed(tmp_path: Path, zygote: Zygote, figures: Cal
 
 
 def test_the_registry_is_deleted_between_two_tries(tmp_path: Path, zygote: Zygote) -> None:
-    """A user who deletes the registry after a kill pays once all the same: the job's folder tells that one is lost."""
+    """If the registry is deleted after a submit, the same input is not paid again, because the job folder is found."""
     with world(tmp_path, zygote) as made:
         made.write()
         count = len(made.run("submit", "in.jsonl", points=str(made.log / "points")).points)
@@ -261,24 +261,24 @@ def test_the_registry_is_deleted_between_two_tries(tmp_path: Path, zygote: Zygot
 
 
 def test_killed_while_answers_are_lost(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
-    """The provider does what it is asked and its answers are lost, and the command is killed at random besides."""
-    points, expected = unharmed(tmp_path, zygote, "run")
-    numbers = range(1, 2 * len(points)) if FULL else dice.sample(range(1, len(points)), 6)
+    """The provider does what it is asked, but its answers are lost, and the command is killed at a random point."""
+    points, expected = without_kill(tmp_path, zygote, "run")
+    numbers = range(1, 2 * len(points)) if FULL else rng.sample(range(1, len(points)), 6)
     for number in [0, *numbers]:
         moments = [Moment(number)] if number else []
-        plan = f"fault:rows=shuffled;create=made.{dice.choice(['reset', '500', 'cut'])};upload=made.500;content=reset"
+        plan = f"fault:rows=shuffled;create=made.{rng.choice(['reset', '500', 'cut'])};upload=made.500;content=reset"
         assert hit(tmp_path, zygote, "run", moments, plan) in (expected, None), plan
     figures(kills=len(numbers), doubles=0, losses=0)
 
 
-def test_somebody_takes_the_name_after_a_kill(here: World) -> None:
-    """Killed just before its results have their name, a command does not replace what somebody puts there."""
+def test_another_job_takes_the_name_after_a_kill(here: World) -> None:
+    """Killed just before its results have their name, a command does not replace a file that appears there later."""
     here.write()
     assert here.run("submit", "in.jsonl").code == here.run("wait").code == 0
     words = ("download", "-o", "out.jsonl")
-    assert here.run(*words).code == 0  # from now on the results are kept with the job
+    assert here.run(*words).code == 0  # the results are now kept with the job
     (here.work / "out.jsonl").unlink()
     points = here.run(*words, points=str(here.log / "points")).points
     (here.work / "out.jsonl").unlink()

@@ -1,4 +1,4 @@
-"""What reaches the disk before what, read from one log of system calls of a whole job."""
+"""The order of writes to the disk, from a log of the system calls of a whole job."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ pytestmark = pytest.mark.slow
 
 
 Call = tuple[str, str, list[str]]
-"""A call's name, the path of its descriptor ("" where there is none), and the texts in its arguments."""
+"""A call's name, the path of its descriptor ("" if there is none), and the texts in its arguments."""
 
 
 def calls(log: Path, cwd: Path) -> Iterator[Call]:
-    """Yield the calls that did not fail."""
+    """Yield the successful calls."""
     for line in log.read_text().splitlines():
         found = re.match(r"(?:\d+ +)?(\w+)\((?:\d+<([^>]*)>)?(.*)\) += (-?\d+)", line)
         if found and not found[4].startswith("-"):
@@ -31,7 +31,7 @@ def calls(log: Path, cwd: Path) -> Iterator[Call]:
 
 
 def faults(log: Path, made: World) -> list[str]:
-    """Return what was published before it was synced, or asked for before its row was durable; and what was seen."""
+    """Return the names published before a sync, and the creates sent before their row was durable."""
     dirty: set[str] = set()
     unsynced: set[str] = set()
     wrong: list[str] = []
@@ -48,7 +48,7 @@ def faults(log: Path, made: World) -> list[str]:
             wrong += [f"{target} was published before it was synced"] if source in dirty else []
             unsynced.add(target)
         elif name == "unlink" and texts[0].endswith("-journal"):
-            dirty.discard(texts[0])  # the commit; its folder's sync makes it last
+            dirty.discard(texts[0])  # the commit; the sync of its folder makes it durable
             unsynced.add(texts[0])
         elif name in ("sendto", "sendmsg") and "POST /v1/batches" in "".join(texts):
             creations += 1
@@ -63,7 +63,7 @@ def faults(log: Path, made: World) -> list[str]:
 
 @pytest.mark.usefixtures("strace")
 def test_order_of_writes(here: World) -> None:
-    """Nothing has its name before its bytes are durable, and no batch is asked for before its row is."""
+    """No file is published before its bytes are durable, and no create is sent before its row is durable."""
     here.write()
     log = here.log / "trace"
     assert here.run("run", "in.jsonl", "-o", "out.jsonl", trace=log).code == 0

@@ -1,4 +1,4 @@
-"""A kill while several parts are under way: the same command again ends with one batch for each part."""
+"""After a kill while several parts are sent, the same command ends with one batch for each part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 PARTS = 5
 RUN = ("run", "in.jsonl", "-o", "out.jsonl")
 KILLS = 14
-"""How many crash points are tried in a run of the tests."""
+"""The number of crash points in a sample."""
 
 
 def prepare(made: World, plan: str) -> None:
@@ -30,7 +30,7 @@ def prepare(made: World, plan: str) -> None:
 
 
 def passed(folder: Path, zygote: Zygote, plan: str) -> tuple[list[str], bytes]:
-    """Return the crash points of a run that nobody kills, and its results."""
+    """Return the crash points of a run without a kill, and its results."""
     with world(folder, zygote) as made:
         prepare(made, plan)
         ended = made.run(*RUN, points=str(made.log / "points"))
@@ -40,15 +40,15 @@ def passed(folder: Path, zygote: Zygote, plan: str) -> tuple[list[str], bytes]:
 
 
 @pytest.mark.parametrize("plan", ["fault:rows=shuffled", "fault:create=made.reset*2;rows=shuffled"])
-def test_killed_while_parts_are_under_way(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], plan: str
+def test_killed_while_parts_are_sent(
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], plan: str
 ) -> None:
-    """SIGKILL before a statement, a send, an answer, a sync or a rename of any thread, once or twice."""
+    """SIGKILL before a statement, a send, a receive, a sync or a rename of any thread, once or twice."""
     points, expected = passed(tmp_path, zygote, plan)
-    moments = range(1, len(points) + 1) if FULL else dice.sample(range(1, len(points) + 1), KILLS)
+    moments = range(1, len(points) + 1) if FULL else rng.sample(range(1, len(points) + 1), KILLS)
     uncertain = 0
     for number in moments:
-        again = dice.choice((None, Moment(dice.randint(1, number))))
+        again = rng.choice((None, Moment(rng.randint(1, number))))
         with world(tmp_path, zygote) as made:
             prepare(made, plan)
             try:
@@ -67,16 +67,16 @@ def test_killed_while_parts_are_under_way(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_parts_are_sent(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None], number: int
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None], number: int
 ) -> None:
-    """A signal ends the command soon, with its number and no traceback, and nothing is cancelled."""
+    """A signal ends the command soon with its exit code and no traceback, and nothing is cancelled."""
     points, expected = passed(tmp_path, zygote, "fault:rows=shuffled")
-    moments = range(1, len(points) + 1) if FULL else dice.sample(range(1, len(points) + 1), 6)
+    moments = range(1, len(points) + 1) if FULL else rng.sample(range(1, len(points) + 1), 6)
     for place in moments:
         with world(tmp_path, zygote) as made:
             prepare(made, "fault:rows=shuffled")
             ended = made.run(*RUN, moment=Moment(place, signum=number))
-            # The order of the points differs from run to run: it may have ended before it reached this one.
+            # The order of the points differs from run to run, so the command may have ended before this one.
             assert ended.code in (0, 128 + number, -number), (place, ended)
             assert not made.server.seen("POST", "/batches/.*/cancel")
             ended = made.run_on(*RUN)

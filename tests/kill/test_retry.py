@@ -1,4 +1,4 @@
-"""A retry that is killed anywhere sends what has no success once."""
+"""A retry that is killed at any point sends the requests without a success once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ POINTS = 8
 
 
 def prepare(made: World) -> None:
-    """End a job whose provider left half of its requests undone."""
+    """Run a job whose batch expires with half of its requests undone."""
     made.write(PLAN)
     assert made.run("submit", "in.jsonl").code == 0
     assert made.run("wait").code == 5
 
 
-def bring_to_its_end(made: World) -> Ended:
-    """Go on after a kill, as a user would: wait for what was begun, and retry if nothing was."""
+def finish_job(made: World) -> Ended:
+    """Continue after a kill like a user: wait for what was started, and retry if nothing was."""
     ended = made.run("wait")
     if len(made.server.batches) == 1 and ended.code == 5:
         ended = made.run("retry")
@@ -38,9 +38,9 @@ def bring_to_its_end(made: World) -> Ended:
 
 
 def test_a_killed_retry_sends_once(
-    tmp_path: Path, zygote: Zygote, dice: random.Random, figures: Callable[..., None]
+    tmp_path: Path, zygote: Zygote, rng: random.Random, figures: Callable[..., None]
 ) -> None:
-    """At whatever point `retry` is killed, the requests without a success go out in one more batch, not in two."""
+    """After a kill of `retry` at any point, the requests without a success are sent in one more batch, not in two."""
     with world(tmp_path / "whole", zygote) as made:
         prepare(made)
         ended = made.run("retry", points=str(made.log / "points"))
@@ -49,13 +49,13 @@ def test_a_killed_retry_sends_once(
         passed = ended.points
     points = list(range(1, len(passed) + 1))
     assert len(points) > POINTS
-    tried = points if FULL else dice.sample(points, POINTS)
+    tried = points if FULL else rng.sample(points, POINTS)
     uncertain = 0
     for point in tried:
         with world(tmp_path / str(point), zygote) as made:
             prepare(made)
             made.run("retry", moment=Moment(point))
-            ended = bring_to_its_end(made)
+            ended = finish_job(made)
             batches = list(made.server.batches.values())
             if ended.code == 7:
                 uncertain += 1

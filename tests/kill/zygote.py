@@ -1,12 +1,12 @@
-"""A warm process that forks a child for each run of the command, so that a killed run costs moments, not seconds.
+"""A process with loaded modules that forks a child for each run of the command, so that a killed run is fast.
 
-It reads one JSON object a line on standard input and answers each with one line:
+It reads one JSON object per line from standard input, and answers each with one line:
 
     {"do": "start", "words": [...], "env": {...}, "cwd": "...", "out": "...", "err": "...", ...}    {"pid": 7}
     {"do": "wait", "pid": 7}                                    {"status": -9, "seconds": 0.2}
 
-A child dies at its `number`-th crash point if it is told to: a call that reaches a disk or a socket. `points` names a
-file for the list of those that were passed; `traced` makes the child wait until strace has taken hold of it.
+A crash point is a call that accesses a disk or a socket. With `number`, a child is killed at that crash point; with
+`points`, it writes the list of passed points to that file; with `traced`, it waits until strace is attached.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PATIENCE = 60.0
-"""Seconds after which a run is taken for one that hangs."""
+"""Seconds after which a run counts as hanging."""
 
 WARM = (
     *("openai", "openai.resources.batches", "openai.resources.files", "openai.types.batch", "typer", "rich.console"),
     *("rich.table", "rich.live", "rich.progress", "filecmp", "tempfile", "fcntl", "platformdirs", "encodings.idna"),
 )
 COLD = ("openai_batch.local", "openai_batch.__main__")
-"""What is not imported before the fork: the local server, and the program itself."""
+"""The modules that are not imported before the fork: the local server, and the program itself."""
 
 
 class Points:
-    """The crash points that a child passes. At the chosen one it sends itself a signal."""
+    """The crash points that a child passes. At the chosen one it sends a signal to itself."""
 
     def __init__(self, number: int, signum: int, report: str | None) -> None:
         self._number, self._signum = number, signum
@@ -47,13 +47,13 @@ class Points:
         self._report = report
 
     def reach(self, name: str) -> None:
-        """Pass a point, or meet the signal there."""
+        """Record a point, and send the signal if it is the chosen one."""
         self._passed.append(name)
         if len(self._passed) == self._number:
             os.kill(os.getpid(), self._signum)
 
     def install(self) -> None:
-        """Put a point before each call that matters, and one after each COMMIT."""
+        """Add a point before each relevant call, and one after each COMMIT."""
         points = self
 
         class Connection(sqlite3.Connection):
@@ -79,42 +79,42 @@ class Points:
 
         return pointed
 
-    def tell(self) -> None:
-        """Write down what was passed."""
+    def write_report(self) -> None:
+        """Write the list of passed points to the report."""
         if self._report:
             Path(self._report).write_text(json.dumps(self._passed))
 
 
-def run(order: dict[str, Any]) -> NoReturn:
-    """Be the command."""
+def run(instruction: dict[str, Any]) -> NoReturn:
+    """Run the command in the child."""
     os.environ.clear()
-    os.environ.update(order["env"])
-    os.chdir(order["cwd"])
-    null = os.open(order.get("stdin") or os.devnull, os.O_RDONLY)
+    os.environ.update(instruction["env"])
+    os.chdir(instruction["cwd"])
+    null = os.open(instruction.get("stdin") or os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for number, name in ((1, "out"), (2, "err")):
-        handle = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = os.open(instruction[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(handle, number)
         os.close(handle)
-    if limit := order.get("file_limit"):
+    if limit := instruction.get("file_limit"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    if user := order.get("user"):
+    if user := instruction.get("user"):
         os.setgroups([])
         os.setgid(user)
         os.setuid(user)
-    if order.get("traced"):
+    if instruction.get("traced"):
         while "TracerPid:\t0\n" in Path("/proc/self/status").read_text():
             time.sleep(0.002)
-        os.kill(os.getpid(), signal.SIGCONT)  # from a signal a process goes on only when strace lets it
-    points = Points(order.get("number", 0), order.get("signal", signal.SIGKILL), order.get("points"))
-    if order.get("number") or order.get("points"):
+        os.kill(os.getpid(), signal.SIGCONT)  # a stopped process continues only when strace lets it
+    points = Points(instruction.get("number", 0), instruction.get("signal", signal.SIGKILL), instruction.get("points"))
+    if instruction.get("number") or instruction.get("points"):
         points.install()
     code = 70
     try:
         main = importlib.import_module("openai_batch.cli.main").main
-        code = main(order["words"])
-        points.tell()
-    except BaseException:  # noqa: BLE001 - what gets here is a fault, and the tests look for its traceback
+        code = main(instruction["words"])
+        points.write_report()
+    except BaseException:  # noqa: BLE001 - this is a bug, and the tests look for its traceback
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError):
@@ -124,7 +124,7 @@ def run(order: dict[str, Any]) -> NoReturn:
 
 
 def wait(pid: int) -> dict[str, Any]:
-    """Return how a child ended; one that hangs is killed and has the status 999."""
+    """Return how a child ended; a hanging one is killed and has the status 999."""
     begun = time.monotonic()
     while time.monotonic() < begun + PATIENCE:
         found, status = os.waitpid(pid, os.WNOHANG)
@@ -145,13 +145,13 @@ def main() -> None:
             importlib.import_module(module.name)
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "wait":
-            answer = wait(order["pid"])
+        instruction = json.loads(line)
+        if instruction["do"] == "wait":
+            answer = wait(instruction["pid"])
         else:
             pid = os.fork()
             if not pid:
-                run(order)
+                run(instruction)
             answer = {"pid": pid}
         print(json.dumps(answer), flush=True)
 

@@ -1,4 +1,4 @@
-"""Each external dependency has one home, the library is silent, and files stay small. Layers: `lint-imports`."""
+"""Imports, output and size of files: rules of the architecture. Layers are checked by `lint-imports`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPEAKING = {
     "cluster/ray_driver",
 }
 SPEAKING |= {"cluster/ray_driver", "batch/batch", "batch/wait"}
-"""Programs; and `Batch.submit_wait_download` and `wait`, which print the status as they did in 0.3.4."""
+"""Programs, and functions that print the status as in 0.3.4."""
 
 HOMES = {
     "openai": r"providers/(openai_api|api_errors|client)",
@@ -47,7 +47,7 @@ HOMES = {
     **dict.fromkeys(("starlette", "uvicorn", "python_multipart", "multipart", "aiohttp", "xllamacpp"), r"local/.*"),
     **dict.fromkeys(("httpx", "httpx2", "click", "httpcore", "httpcore2"), r"(?!)"),
 }
-"""The files that may import an external package; none may import the last ones."""
+"""The files that may import an external package; the pattern `(?!)` means none."""
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def name_of(path: Path) -> str:
-    """Return a file's module below the package, with slashes."""
+    """Return a file's module name below the package, with slashes."""
     return path.with_suffix("").as_posix()
 
 
@@ -78,21 +78,21 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_each_external_package_has_one_home(path: Path) -> None:
-    """Only the files named in HOMES import what is not ours; some packages are for nobody."""
+def test_external_packages_are_imported_in_few_files(path: Path) -> None:
+    """External packages are imported only in the files in HOMES."""
     for package in imported(path) & HOMES.keys():
         assert re.fullmatch(HOMES[package], name_of(path)), f"{path} imports {package}"
 
 
 def called(path: Path) -> set[str]:
-    """Return what a file calls or names, as dotted text."""
+    """Return the names that a file uses, as dotted text."""
     nodes = ast.walk(tree(path))
     return {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute | ast.Name)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_library_does_not_print_ask_or_exit(path: Path) -> None:
-    """Only the command line and the old programs speak to a person."""
+    """Only the command line and the programs of 0.3.4 print, ask or exit."""
     if path.parts[0] == "cli" or name_of(path) in SPEAKING:
         return
     calls = {ast.unparse(node.func) for node in ast.walk(tree(path)) if isinstance(node, ast.Call)}
@@ -101,7 +101,7 @@ def test_the_library_does_not_print_ask_or_exit(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_the_environment_is_read_in_few_places(path: Path) -> None:
-    """What depends on the environment can be found."""
+    """Environment variables are read in a few files only."""
     if (
         re.fullmatch(
             r"providers/(keys|config)|files/(paths|lines|object_store)|net/fetch|cli/.*|local/.*"
@@ -116,7 +116,7 @@ def test_the_environment_is_read_in_few_places(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_are_small_and_documented(path: Path) -> None:
-    """Under 500 lines, and a docstring says what the file holds."""
+    """A file has less than 500 lines, and a docstring."""
     assert len((PACKAGE / path).read_text().splitlines()) < 500, path
     assert ast.get_docstring(tree(path)), path
 
@@ -124,15 +124,15 @@ def test_files_are_small_and_documented(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [path for path in FILES if path.name == "__init__.py" and path.parent.name], ids=name_of
 )
-def test_a_subpackage_says_what_it_holds(path: Path) -> None:
-    """Its docstring says what it may import, and where to start reading."""
+def test_a_subpackage_has_a_useful_docstring(path: Path) -> None:
+    """The docstring of a subpackage says what it may import, and where to start reading."""
     told = ast.get_docstring(tree(path)) or ""
     assert "May import:" in told, path
     assert "Start reading at" in told, path
 
 
 def test_the_exit_codes_are_those_of_the_docstring() -> None:
-    """The table at the head of errors.py names every class with its own code, below its own parent."""
+    """The table in the docstring of errors.py has every class with its exit code, below its parent."""
     told = re.findall(r"^ {4}([│├└─ ]*)(\w+Error)\s+(\d+)\s", str(errors.__doc__), re.MULTILINE)
     classes = {name: getattr(errors, name) for name in errors.__all__}
     assert {name: int(code) for _, name, code in told} == {name: kind.exit_code for name, kind in classes.items()}
@@ -148,7 +148,7 @@ def test_the_exit_codes_are_those_of_the_docstring() -> None:
     ["openai_batch", "openai_batch.jobs.workflow", "openai_batch.jobs.collect", "openai_batch.batch.batch"],
 )
 def test_importing_the_library_is_light(module: str) -> None:
-    """The SDK, the command line's and the server's libraries are imported when they are needed, not before."""
+    """The SDK and the libraries of the command and the server are imported only when they are needed."""
     code = f"import sys, {module}; print(*(set(sys.modules) & set(sys.argv[1:])))"
     heavy = ["openai", "typer", "rich", "starlette", "uvicorn", "aiohttp", "xllamacpp", "pydantic", "PIL", "asyncio"]
     heavy += ["genai_prices", "tiktoken", "jsonschema_rs"]
@@ -158,7 +158,7 @@ def test_importing_the_library_is_light(module: str) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_decoders_of_a_struct_are_made_when_their_module_is_imported(path: Path) -> None:
-    """Two threads that use a Struct for the first time at once crash msgspec; an import has a lock."""
+    """Two threads that use a Struct for the first time at once crash msgspec, so decoders are made at import."""
     found = []
     functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     for call in (node for function in functions for node in ast.walk(function) if isinstance(node, ast.Call)):
@@ -169,5 +169,5 @@ def test_decoders_of_a_struct_are_made_when_their_module_is_imported(path: Path)
             kinds += call.args
         names = {name.id for kind in kinds for name in ast.walk(kind) if isinstance(name, ast.Name)}
         found += sorted(names - {"dict", "list", "tuple", "str", "int", "Any", "msgspec"})
-    # The index reads each line with a Struct whose first decoder is made with its module.
+    # The index reads each line with a Struct whose first decoder is made at import.
     assert not set(found) - ({"TypedLine"} if name_of(path) == "results/index" else set()), found

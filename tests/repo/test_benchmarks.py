@@ -1,4 +1,4 @@
-"""The benchmarks run: each case, at tiny sizes, with every command of it. What they took is nobody's business here."""
+"""Each benchmark runs at a small size, with all its commands. The figures are not checked."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ TRIP = (
     ],
 )
 FIGURES = r" +\d+\.\d\d +\d+\.\d\d +\d+"
-"""CPU seconds, wall seconds, peak memory in MB."""
+"""CPU seconds, wall seconds, and peak memory in MB."""
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the benchmarks' command."""
+    """Run the command of the benchmarks."""
     command = [sys.executable, str(RUN), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8")
 
@@ -73,12 +73,12 @@ def assert_figures(done: subprocess.CompletedProcess[str], variants: int, comman
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_case_prints_its_commands(name: str) -> None:
-    """Every command of the case ends well and has its row of figures, as often as the case has variants."""
+    """Every command of the case succeeds, and has a row of figures for each variant."""
     assert_figures(run(name, *TINY), *CASES[name])
 
 
 def test_a_round_trip_has_figures_or_reasons(tmp_path: Path) -> None:
-    """A package that is not installed, fails, or leaves answers out has a row in words; all else has its figures."""
+    """A package that is not installed, fails, or leaves answers out has a row with the reason; others have figures."""
     programs = {
         "batchwizard/bin/batchwizard": "echo all is well",
         "loom-batch/bin/loom": "echo no such thing >&2; exit 3",
@@ -99,7 +99,7 @@ def test_a_round_trip_has_figures_or_reasons(tmp_path: Path) -> None:
 
 
 def test_runners_have_figures_or_reasons(tmp_path: Path) -> None:
-    """A program that sends the same requests itself is measured if it is there, and if all of its answers are."""
+    """A program that sends the requests itself has figures if it is installed and all of its answers are there."""
     program = tmp_path / "flexllm" / "bin" / "flexllm"
     program.parent.mkdir(parents=True)
     program.write_text('#!/bin/sh\ngrep -c messages "$2"\n')
@@ -110,15 +110,15 @@ def test_runners_have_figures_or_reasons(tmp_path: Path) -> None:
         assert len(re.findall(rf"^  {row}$", done.stdout, re.MULTILINE)) == 2, done.stdout
 
 
-def test_the_head_tells_when_where_and_what() -> None:
-    """A table can be read alone: its date, machine, load, Python and packages stand over it."""
+def test_the_head_shows_time_machine_and_versions() -> None:
+    """The table begins with the date, the machine, its load, and the versions of Python and packages."""
     head = run("ls", *TINY).stdout.split("\n\n")[0]
     assert re.match(r"\d{4}-\d\d-\d\d, \w+ \w+, .+, \d+ cores\nload average", head)
     assert re.search(r"Python 3\.\d+\.\d+, openai-batch [\d.]+, openai [\d.]+, msgspec ", head)
 
 
 def test_an_unknown_case_is_refused() -> None:
-    """A wrong name ends with the right ones."""
+    """The error for an unknown case shows the known ones."""
     done = run("prepared")
     assert done.returncode == 2
     assert "no case 'prepared'; there are prepare, check, join" in done.stderr

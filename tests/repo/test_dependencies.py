@@ -1,4 +1,4 @@
-"""Each dependency has its reason on the page, and the workflows install it by its hash."""
+"""Each dependency is explained in the documentation, and the workflows install it by its hash."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_page_has_every_dependency() -> None:
 
 
 def _locked(file: str) -> dict[str, str]:
-    """Return the packages of a lock with their versions; each must have hashes, and none an address."""
+    """Return the packages of a lock with their versions; each must have hashes, and none a URL."""
     text = re.sub(r"^#.*\n", "", (ROOT / ".github" / file).read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert "://" not in text
     assert "index" not in re.sub(r"^[\w-]+==.*", "", text, flags=re.MULTILINE)
@@ -60,7 +60,7 @@ def _locked(file: str) -> dict[str, str]:
     ids=["requirements.txt", "requirements-build.txt"],
 )
 def test_the_lock_has_every_dependency(file: str, groups: set[str]) -> None:
-    """The lock has each dependency in a version that pyproject.toml allows; if not, run .github/lock.sh."""
+    """The lock has each dependency in a version that pyproject.toml allows; if it does not, run .github/lock.sh."""
     locked = _locked(file)
     for group, name, specifier in DECLARED:
         if group in groups:
@@ -69,7 +69,7 @@ def test_the_lock_has_every_dependency(file: str, groups: set[str]) -> None:
 
 
 def test_the_workflows_install_by_hash() -> None:
-    """Only the jobs that try other versions, or the wheel as users install it, install anything without a hash."""
+    """Only the jobs that test other versions, or the wheel like users, install without hashes."""
     lines = [
         line.strip()
         for path in sorted((ROOT / ".github/workflows").glob("*.yml"))

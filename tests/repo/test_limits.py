@@ -1,4 +1,4 @@
-"""The page of limits says what the code does."""
+"""The page of limits has the values of the code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ROWS = re.findall(
 
 
 def test_the_page_has_a_table() -> None:
-    """The rows are found."""
+    """The rows of the table are found."""
     assert len(ROWS) > 10
 
 
 @pytest.mark.parametrize(("value", "module", "name"), ROWS, ids=[row[2] for row in ROWS])
 def test_each_limit_is_that_of_the_code(value: str, module: str, name: str) -> None:
-    """The number in the table is the one in the code."""
+    """The number in the table is that of the code."""
     code = importlib.import_module(f"openai_batch.{module.replace('/', '.')}")
     assert getattr(code, name) == float(value.replace(",", ""))

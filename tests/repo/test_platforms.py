@@ -1,4 +1,4 @@
-"""The tests themselves can be loaded on every system."""
+"""All tests can be collected on every system."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TESTS = Path(__file__).parents[1]
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the simulation reads /proc")
 def test_every_test_is_collected_on_windows() -> None:
-    """No test module needs a module or a name of POSIX to be loaded. Windows is simulated."""
+    """No test module needs POSIX to be imported, in a simulation of Windows."""
     path = os.pathsep.join([str(TESTS / "support" / "windows"), str(TESTS.parent)])
-    # A library of others knows no locks but those of POSIX and of the true Windows.
+    # A third-party library only knows the locks of POSIX and of real Windows.
     words = [
         "-W",
         "ignore:only soft file lock",

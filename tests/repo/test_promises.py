@@ -1,4 +1,4 @@
-"""The page of promises tells the truth about its tests."""
+"""The tests in docs/promises.md exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAGE = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
 
 
 def test_every_test_that_a_promise_names_is_there() -> None:
-    """Each promise names at least one file of tests, and each name is that of a test in the file before it."""
+    """Each promise has at least one test file, and each test name is in the file before it."""
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
         if not section[0].isdigit():
             continue
@@ -22,8 +22,8 @@ def test_every_test_that_a_promise_names_is_there() -> None:
                 assert f"def {name}(" in source, f"{path}: {name}"
 
 
-def test_the_nightly_set_has_every_test_of_two_sizes() -> None:
-    """Each file of tests that has a full size is named by the line that runs the nightly set, or its folder is."""
+def test_the_nightly_line_has_every_test_with_a_full_size() -> None:
+    """Each test file with a full size is run by the nightly line, by its name or its folder."""
     line = re.search(r"^OBATCH_TEST_FULL=1 python -m pytest -n 2 --all (tests/.*)$", PAGE, re.MULTILINE)
     assert line
     named = line[1].split()
@@ -39,6 +39,6 @@ def test_the_nightly_set_has_every_test_of_two_sizes() -> None:
 
 
 def test_the_promises_are_numbered_without_a_gap() -> None:
-    """No promise was dropped unseen."""
+    """The promises are numbered without gaps, and none is removed unnoticed."""
     numbers = [int(number) for number in re.findall(r"^## (\d+)\. ", PAGE, re.MULTILINE)]
     assert numbers == list(range(1, 28))

@@ -1,4 +1,4 @@
-"""The repository's own rules: lint, format, types, generated files, and a README that tells the truth."""
+"""The rules of the repository: lint, format, types, generated files and documentation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
     ids=["lint", "format", "types", "imports", "workflows"],
 )
 def test_tool_finds_nothing(words: tuple[str, ...]) -> None:
-    """The linter, the formatter, the type checker, the import contracts and the check of workflows find nothing."""
+    """The linter, the formatter, the type checker, the import rules and the check of workflows report nothing."""
     tool = Path(sys.executable).with_name(words[0])
     done = subprocess.run([tool, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -36,7 +36,7 @@ def test_tool_finds_nothing(words: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 def test_pyright_finds_nothing_in_programs_of_users(tmp_path: Path) -> None:
-    """In its strict mode, as an editor runs it; and it sees a wrong type."""
+    """In strict mode, pyright reports nothing in programs of users, and finds a wrong type."""
     programs = sorted((ROOT / "tests").glob("*/typing_*.py"))
     assert len(programs) >= 3
     wrong = tmp_path / "wrong.py"
@@ -55,7 +55,7 @@ def test_pyright_finds_nothing_in_programs_of_users(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_public_symbol_has_a_type_and_a_docstring() -> None:
-    """As pyright sees the installed package; a type that it only infers is one that it knows."""
+    """Pyright finds a type for every public symbol, and a docstring for every public function."""
     tool = Path(sys.executable).with_name("basedpyright")
     words = [
         str(tool),
@@ -73,7 +73,7 @@ def test_every_public_symbol_has_a_type_and_a_docstring() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_error_classes() -> None:
-    """The table of `obatch help exit-codes`, from which the page is made, and the classes tell the same codes."""
+    """`obatch help exit-codes`, from which the page is made, has the exit codes of the error classes."""
     from openai_batch.cli.help_topics import EXIT_CODES
 
     told = {int(code) for codes in EXIT_CODES for code in codes.split(",")}
@@ -81,10 +81,10 @@ def test_the_exit_codes_are_those_of_the_error_classes() -> None:
     assert told == raised | {0, 143}
 
 
-def test_every_variable_of_the_environment_is_told() -> None:
-    """`obatch help environment`, from which the page is made, has each variable that the code reads.
+def test_every_environment_variable_is_documented() -> None:
+    """`obatch help environment`, from which the page is made, has each environment variable that the code reads.
 
-    `obatch help notify` has those that it sets for a command.
+    `obatch help notify` has the variables that are set for the command of the user.
     """
     from openai_batch.cli.help_topics import TOPICS, VARIABLES
 
@@ -95,7 +95,7 @@ def test_every_variable_of_the_environment_is_told() -> None:
 
 
 def test_every_option_that_the_pages_show_exists() -> None:
-    """No example in the README or in docs/ uses a command or an option that is not there."""
+    """Examples in the README and in docs/ use existing commands and options."""
     from openai_batch.cli.completion_scripts import read_commands
 
     commands = {command.name.split()[0] for command in read_commands() if command.name}
@@ -105,7 +105,7 @@ def test_every_option_that_the_pages_show_exists() -> None:
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         for found in re.findall(r"(?:^\$ |[`;|] ?)obatch ([^\n`|#>]*)", text, re.MULTILINE):
-            found = re.sub(r"'[^']*('|$)", "", found)  # noqa: PLW2901 - what is quoted is for other programs
+            found = re.sub(r"'[^']*('|$)", "", found)  # noqa: PLW2901 - the quoted text is for other programs
             used |= set(re.findall(r"^[a-z]+", found))
             shown |= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", found.split(" | ")[0]))
     assert len(used) > 10
@@ -114,7 +114,7 @@ def test_every_option_that_the_pages_show_exists() -> None:
 
 
 def test_a_hint_can_be_pasted() -> None:
-    """A hint that begins with a command is nothing else; in a longer one the command is in backticks."""
+    """A hint that begins with a command contains nothing else; in a longer hint the command is in backticks."""
     found = []
     for path in ROOT.glob("openai_batch/**/*.py"):
         found += re.findall(r'\bhint\b[^"\n]*"(obatch [^"]*)"', path.read_text("utf-8"))
@@ -127,7 +127,7 @@ def test_a_hint_can_be_pasted() -> None:
 
 
 def test_completion_scripts_are_current() -> None:
-    """The files in completions/ are what the commands would generate now."""
+    """The files in completions/ are current."""
     from openai_batch.cli.completion_scripts import scripts
 
     for name, text in scripts().items():
@@ -136,7 +136,7 @@ def test_completion_scripts_are_current() -> None:
         )
 
 
-def test_version_stands_in_the_changelog() -> None:
+def test_the_version_is_in_the_changelog() -> None:
     """The version of the package has an entry in the changelog."""
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert version is not None

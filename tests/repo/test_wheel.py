@@ -1,4 +1,4 @@
-"""What is released: the same bytes from each build, nothing that does not belong there, and it works elsewhere."""
+"""The released files: builds are reproducible, contain only what they should, and work when installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _build(folder: Path) -> Path:
-    """Build the wheel and the source archive from the checkout, as the release does."""
+    """Build the wheel and the source archive from the checkout, like the release."""
     words = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     env = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True, env=env)
@@ -44,8 +44,8 @@ def _tracked(*folders: str) -> set[str]:
     return set(listed.stdout.splitlines())
 
 
-def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """The wheel has the package as it is in the repository, the completion scripts, the licence, and no more."""
+def test_the_wheel_contains_only_the_package(wheel: Path) -> None:
+    """The wheel contains the package, the completion scripts and the license, and nothing else."""
     names = {re.sub(r"^openai_batch-[^/]+\.", "", name) for name in zipfile.ZipFile(wheel).namelist()}
     assert "openai_batch/py.typed" in names
     assert names == {
@@ -68,7 +68,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 
 def test_source_archive_holds_tracked_files_only(dist: Path) -> None:
-    """The source archive has no file that is not in the repository."""
+    """The source archive contains only files of the repository."""
     (archive,) = dist.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
@@ -77,7 +77,7 @@ def test_source_archive_holds_tracked_files_only(dist: Path) -> None:
 
 
 def test_two_builds_are_the_same(dist: Path, tmp_path: Path) -> None:
-    """With the same SOURCE_DATE_EPOCH a second build gives the same bytes, in whatever folder."""
+    """With the same SOURCE_DATE_EPOCH a second build in another folder gives the same bytes."""
     first, second = (
         {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (dist, _build(tmp_path / "again"))
     )
@@ -86,7 +86,7 @@ def test_two_builds_are_the_same(dist: Path, tmp_path: Path) -> None:
 
 
 def test_installed_wheel_works_from_elsewhere(wheel: Path, tmp_path: Path) -> None:
-    """From the installed wheel the command, the old programs and the library's names work outside the tree."""
+    """The command, the programs of 0.3.4 and the public names work from the installed wheel, outside of the tree."""
     target = tmp_path / "site"
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)]
     subprocess.run(words, check=True, capture_output=True)

@@ -1,8 +1,8 @@
-"""What servers make of the marks of a batch: the words of the plan's `shape` setting that change them.
+"""How servers change the marks of a batch, for the words of the plan's `shape` setting.
 
 In the batch itself: nometadata (metadata is dropped), upperkeys (keys in upper case), cutvalues (values cut to 64
 characters). In lists only: barelist (no metadata), userlist (without our metadata), nofilemark (no input_file_id). In
-the record of a file: prefixname (something before its name), othername (another name).
+the record of a file: prefixname (a prefix before its name), othername (another name).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def kept(metadata: Mapping[str, str] | None, shape: Collection[str]) -> dict[str, str]:
-    """Return the metadata that the server stores of what it was sent."""
+    """Return the metadata that the server stores."""
     kept = {} if "nometadata" in shape else dict(metadata or {})
     if "upperkeys" in shape:
         kept = {key.upper(): value for key, value in kept.items()}
@@ -33,7 +33,7 @@ def listed(view: dict[str, Any], shape: Collection[str]) -> dict[str, Any]:
 
 
 def renamed(name: str, shape: Collection[str]) -> str:
-    """Return the name that the server shows of an uploaded file."""
+    """Return the name that the server shows for an uploaded file."""
     if "othername" in shape:
         return "input.jsonl"
     return f"2026/uploads/1_{name}" if "prefixname" in shape else name

@@ -1,4 +1,4 @@
-"""Batch files for tests, and the way from a file to the end of its batch with the official client."""
+"""Batch files for tests, and running a batch with the official client."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def finish(client: OpenAI, batch: Batch) -> Batch:
 
 
 def lines(client: OpenAI, file_id: str | None) -> list[dict[str, Any]]:
-    """Return the parsed lines of a result file; none where there is no file."""
+    """Return the parsed lines of a result file, or none if there is no file."""
     if not file_id:
         return []
     content = client.files.content(file_id).content
@@ -73,7 +73,7 @@ def wait_for_successes(client: OpenAI, batch: Batch, count: int) -> Batch:
 
 
 def counts_of(client: OpenAI, batch: Batch) -> tuple[int, int, int]:
-    """Return the counts of a batch that has ended: total, completed, failed; they must be the lines of its files."""
+    """Return the total, completed and failed counts of an ended batch, and check them against its files."""
     counts = batch.request_counts
     assert counts is not None
     assert counts.completed == len(lines(client, batch.output_file_id))

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven over its own protocol: pages from files, in light and dark."""
+"""A headless Chromium, controlled with its DevTools protocol: opens pages from files, in light and dark."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Page:
         self.complaints: list[str] = []
 
     async def call(self, method: str, **params: Any) -> Any:
-        """Call a method of the protocol and return its result; what happens meanwhile is remembered."""
+        """Call a method of the protocol and return its result; events that arrive meanwhile are recorded."""
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": params})
         while True:
@@ -57,7 +57,7 @@ class Page:
             self.complaints.append(params["entry"]["text"])
 
     async def prefer(self, scheme: str) -> None:
-        """Make the system light or dark, and wait until the page has seen it."""
+        """Emulate a light or dark system, and wait until the page has rendered it."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         await self.call("Emulation.setEmulatedMedia", features=features)
         await self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -70,9 +70,9 @@ class Page:
 
 
 def look(path: Path, folder: Path, see: Callable[[Page], Awaitable[Any]], *, dark: bool = False) -> Any:
-    """Open a file in a browser whose profile is in `folder`, and return what `see` returns of it.
+    """Open a file in a browser whose profile is in `folder`, and return what `see` returns for the page.
 
-    The page must not complain, and must load nothing but itself.
+    The page must log no error, and load nothing except itself.
     """
     words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1200,900"]
     words += [f"--user-data-dir={folder}", "--no-first-run", "--disable-component-update", "about:blank"]

@@ -1,4 +1,4 @@
-"""What the tests of secrets share: a key to look for, where to look for it, and a port that nobody should talk to."""
+"""Helpers for tests of secrets: a key to search for, the search, and a server that records its requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MARK = "CANARY-5d1f0c9be2"
-"""What is looked for; every key of these tests holds it."""
+"""The text to search for; every key in these tests contains it."""
 
 KEY = f"sk-{MARK}-0123456789abcdef"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
@@ -26,22 +26,22 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"
 
 @dataclass
 class Listener:
-    """A port that keeps what it hears, and answers what it is told to."""
+    """A server that records its requests and sends a planned answer."""
 
     port: int
     heard: list[bytes] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
 
 @contextlib.contextmanager
 def listener(answer: Callable[[bytes], bytes] = lambda _: b"") -> Iterator[Listener]:
-    """Listen on a free port; `answer` makes a whole HTTP response of the head of a request."""
-    door = socket.create_server(("127.0.0.1", 0))
-    ear = Listener(door.getsockname()[1])
+    """Listen on a free port; `answer` returns a whole HTTP response for the head of a request."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = Listener(listening.getsockname()[1])
 
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ def listener(answer: Callable[[bytes], bytes] = lambda _: b"") -> Iterator[Liste
             data = b""
             while b"\r\n\r\n" not in data and (chunk := connection.recv(1 << 16)):
                 data += chunk
-            ear.heard.append(data)
+            server.heard.append(data)
             head, _, body = data.partition(b"\r\n\r\n")
             length = re.search(rb"(?i)content-length: (\d+)", head)
             missing = int(length[1]) - len(body) if length else 0
@@ -60,18 +60,18 @@ def listener(answer: Callable[[bytes], bytes] = lambda _: b"") -> Iterator[Liste
     def accept() -> None:
         while True:
             try:
-                connection, _ = door.accept()
+                connection, _ = listening.accept()
             except OSError:
                 return
             threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield ear
+        yield server
     finally:
         with contextlib.suppress(OSError):
-            door.shutdown(socket.SHUT_RDWR)
-        door.close()
+            listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
 
 
 def response(status: int, body: str, kind: str = "application/json", **headers: str) -> bytes:
@@ -82,7 +82,7 @@ def response(status: int, body: str, kind: str = "application/json", **headers: 
 
 
 def repeat_key(status: int, kind: str = "application/json") -> Callable[[bytes], bytes]:
-    """Return an answer that repeats the key of the request wherever an answer has room for it."""
+    """Return a function whose answer repeats the key of the request in every possible place."""
 
     def answer(head: bytes) -> bytes:
         found = re.search(rb"(?i)authorization: bearer (\S+)", head)
@@ -98,7 +98,7 @@ def repeat_key(status: int, kind: str = "application/json") -> Callable[[bytes],
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     words: tuple[str, ...]
     code: int
@@ -106,7 +106,7 @@ class Ran:
 
 
 def run(*words: str, module: str = "openai_batch", stdin: str = "", **env: str) -> Ran:
-    """Run a program with everything switched on that makes it talk."""
+    """Run a program with all debug logging on."""
     talk = {"OBATCH_DEBUG": "1", "OPENAI_LOG": "debug"}
     done = subprocess.run(
         [sys.executable, "-m", module, *words],
@@ -120,8 +120,8 @@ def run(*words: str, module: str = "openai_batch", stdin: str = "", **env: str) 
     return Ran((module, *words), done.returncode, done.stdout + done.stderr)
 
 
-def nowhere(*ran: Ran, folders: tuple[Path, ...]) -> None:
-    """Assert that the key is in nothing that was said and in no file, whatever its letter case."""
+def assert_key_absent(*ran: Ran, folders: tuple[Path, ...]) -> None:
+    """Assert that no output and no file contains the key, in any letter case."""
     for result in ran:
         assert MARK.lower() not in result.said.lower(), result
     for folder in folders:
@@ -131,7 +131,7 @@ def nowhere(*ran: Ran, folders: tuple[Path, ...]) -> None:
 
 
 def command_lines(pid: int) -> str:
-    """Return the command line of a process and of all below it."""
+    """Return the command line of a process and its descendants."""
     lines = [Path(f"/proc/{pid}/cmdline").read_bytes()]
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return b" ".join(lines).decode() + "".join(command_lines(int(child)) for child in children)

@@ -1,4 +1,4 @@
-"""Run the real command, as its users do: in a process of its own, or in a terminal of its own."""
+"""Run the real command like a user: in its own process, or in its own terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STOPS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getatt
 
 @dataclass(frozen=True)
 class Result:
-    """How a command ended, and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -44,11 +44,11 @@ class Result:
 
     @property
     def fields(self) -> dict[str, str]:
-        """What a record says in a pipe, by label."""
+        """The values of a record in a pipe, by label."""
         return {row[0]: row[1] for row in self.rows}
 
     def failed(self, code: int, message: str, hint: str = "") -> Result:
-        """Assert an expected failure: its exit code, and an error: line and a hint: line that hold these words."""
+        """Assert an expected failure: its exit code, and an `error:` and a `hint:` line that contain these texts."""
         told = [line for line in self.err.splitlines() if line.startswith(("error:", "hint:"))]
         assert self.code == code, self
         assert [line.split(":")[0] for line in told] == ["error", "hint"], self
@@ -63,13 +63,13 @@ class Result:
 
 
 def environment(env: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """Return this process's environment with these changes; None takes a variable away."""
+    """Return this process's environment with these changes; None removes a variable."""
     changed = {**os.environ, **(env or {})}
     return {name: value for name, value in changed.items() if value is not None}
 
 
 def invoke(*words: str, stdin: str | bytes = b"", env: Mapping[str, str | None] | None = None) -> Result:
-    """Run `obatch` with these words; no traceback may be seen."""
+    """Run `obatch` with `words`; a traceback is a failure."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
     done = subprocess.run(
         [*COMMAND, *words], input=given, capture_output=True, env=environment(env), timeout=PATIENCE, check=False
@@ -80,7 +80,7 @@ def invoke(*words: str, stdin: str | bytes = b"", env: Mapping[str, str | None] 
 
 
 def inside(*words: str, env: Mapping[str, str | None] | None = None) -> Result:
-    """Run `obatch` with these words in this process, which is faster; no traceback may be seen."""
+    """Run `obatch` with `words` in this process, which is faster; a traceback is a failure."""
     from openai_batch.cli.main import main
 
     before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in STOPS}
@@ -103,7 +103,7 @@ def inside(*words: str, env: Mapping[str, str | None] | None = None) -> Result:
 
 
 class Terminal:
-    """`obatch` in a terminal of its own, 100 columns wide; `first` is a program that runs before it."""
+    """`obatch` in its own terminal, 100 columns wide; `first` is a program that runs before it."""
 
     def __init__(
         self, *words: str, env: Mapping[str, str | None] | None = None, columns: int = 100, first: str = ""
@@ -124,7 +124,7 @@ class Terminal:
         )
 
     def finish(self) -> Result:
-        """Wait for the end, and return the exit code and everything that was shown."""
+        """Wait until it ends, and return the exit code and everything that was shown."""
         shown = self.child.read()
         self.child.close()
         code = self.child.exitstatus if self.child.exitstatus is not None else -self.child.signalstatus
@@ -133,17 +133,17 @@ class Terminal:
 
 
 def see(*words: str, env: Mapping[str, str | None] | None = None, columns: int = 100) -> Result:
-    """Run `obatch` in a terminal to its end."""
+    """Run `obatch` in a terminal until it ends."""
     return Terminal(*words, env=env, columns=columns).finish()
 
 
 def plain(shown: str) -> str:
-    """Return what a terminal shows without colours, cursor movements and line ends of its own."""
+    """Return what a terminal shows, without colors and cursor movements and with plain line ends."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r\n", "\n")
 
 
 def request(custom_id: str, model: str = "echo-1", text: str = "Hi", **body: Any) -> dict[str, Any]:
-    """Return a chat request as a batch file has it."""
+    """Return a chat request in the form of a batch file."""
     messages = [{"role": "user", "content": text}]
     content = {"model": model, "messages": messages, **body}
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": content}
@@ -157,5 +157,5 @@ def write(name: str, requests: Iterable[Any]) -> Path:
 
 
 def ids(path: str | Path) -> list[str]:
-    """Return the custom ids of a file of requests or results, in its order."""
+    """Return the custom ids of a file of requests or results, in file order."""
     return [json.loads(line)["custom_id"] for line in Path(path).read_text(encoding="utf-8").splitlines()]

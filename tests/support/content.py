@@ -1,4 +1,4 @@
-"""A file's bytes as a provider may send them: whole, cut, packed, foreign, from an offset, or from the wrong one."""
+"""The content of a file as a provider may send it: whole, cut, compressed, replaced, or from an offset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def send_content(
     fault: Fault | None,
     elsewhere: socket.socket,
 ) -> None:
-    """Send `data`, badly if there is a fault; `mode` is the plan's `range`, `tag` names this version of the file."""
+    """Send `data` with the fault, if any; `mode` is the plan's `range`, `tag` names this version of the file."""
     shared = {"ETag": f'W/"{tag}"' if mode == "weak" else f'"{tag}"', "Accept-Ranges": "bytes"} if mode else {}
     found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
     start = int(found[1]) if found and mode in ("good", "wrong", "noheader", "weak", "swapped") else 0
@@ -43,7 +43,7 @@ def send_content(
 
 
 def _send_from(exchange: Exchange, data: bytes, start: int, mode: str, shared: Mapping[str, str]) -> None:
-    """Send what was asked for; or, as the mode has it, another stretch, or without saying which."""
+    """Send what was requested, or, in some modes, another range or one without its header."""
     if not start:
         exchange.send_raw(200, _head(len(data), **shared), data)
         return
@@ -53,12 +53,12 @@ def _send_from(exchange: Exchange, data: bytes, start: int, mode: str, shared: M
 
 
 def _break_off(exchange: Exchange, data: bytes, start: int, shared: Mapping[str, str], fault: Fault) -> None:
-    """Announce all the rest, send a part of it, and end with a FIN or a reset."""
+    """Announce the whole rest, send a part of it, and end the connection with a FIN or a reset."""
     told = _span(start, len(data)) if start else {}
     sent = data[start : start + int(fault.number(len(data) // 2))]
     exchange.send_raw(206 if start else 200, _head(len(data) - start, **shared, **told), sent)
     if fault.kind == "reset":
-        exchange.wait_until_read()  # a reset throws away the rest
+        exchange.wait_until_read()  # a reset discards unread data
         exchange.reset()
 
 

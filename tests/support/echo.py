@@ -1,6 +1,6 @@
-"""An OpenAI-like upstream for tests, run as a process of its own: `python echo.py [--key KEY] [--port N] …`.
+"""An OpenAI-like upstream for tests, run in its own process: `python echo.py [--key KEY] [--port N] …`.
 
-It prints its base URL, and answers until it is killed or its stdin closes. The text of a request may hold directives:
+It prints its base URL, and answers until it is killed or its stdin closes. The text of a request may have directives:
 
     !status=429,2    fail the first two calls of this text with 429 (and Retry-After 0), then answer
     !status=400      fail every call of this text with 400
@@ -10,11 +10,11 @@ It prints its base URL, and answers until it is killed or its stdin closes. The 
     !raw=html,1      answer the first call of this text with this body of RAW; without a number every call
     !pretty          answer with JSON over several lines
 
-`--always DIRECTIVES` adds directives to every text. `--metrics NAME` shows the number of waiting requests under that
-name at /metrics; it is the body of POST /_queue.
+`--always DIRECTIVES` adds directives to every text. `--metrics NAME` shows the number of waiting requests with that
+name at /metrics; POST /_queue sets it to the number in its body.
 
-GET /_calls gives the number of calls of each text, the number of calls under way now, the largest number of these, and
-the Authorization headers seen. POST /_models adds the model whose name is the body.
+GET /_calls gives the number of calls of each text, the number of calls in progress, the largest number of these, and
+the Authorization headers received. POST /_models adds the model that the body names.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
 class Echo:
-    """The handlers, and what they have counted."""
+    """The handlers, and their counts."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.key: str | None = options.key
@@ -79,7 +79,7 @@ class Echo:
         self.now = self.most = 0
 
     async def list_models(self, request: web.Request) -> web.Response:
-        """List the models, where this upstream does."""
+        """List the models, if this upstream has a list."""
         self._check(request)
         if self.models is None:
             raise web.HTTPNotFound
@@ -87,29 +87,29 @@ class Echo:
         return web.json_response({"object": "list", "data": data})
 
     async def add_model(self, request: web.Request) -> web.Response:
-        """List one more model from now on."""
+        """Add a model to the list."""
         self.models = [*(self.models or ()), await request.text()]
         return web.Response()
 
     async def show_calls(self, _request: web.Request) -> web.Response:
-        """Tell what was asked, how often."""
+        """Return the counts of the calls."""
         found = {"calls": self.calls, "now": self.now, "most": self.most, "keys": sorted(self.keys)}
         return web.json_response(found)
 
     async def show_metrics(self, request: web.Request) -> web.Response:
-        """Tell how many requests wait, as a model server does."""
+        """Return the number of waiting requests, like a model server."""
         self._check(request)
         if self.metrics is None:
             raise web.HTTPNotFound
         return web.Response(text=METRICS.replace("NAME", self.metrics).replace("VALUE", f"{self.queue}.0"))
 
     async def set_queue(self, request: web.Request) -> web.Response:
-        """Show another number of waiting requests from now on."""
+        """Set the number of waiting requests."""
         self.queue = int(await request.text())
         return web.Response()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request of any kind, as its directives say."""
+        """Answer one request of any kind, with the effects of its directives."""
         self._check(request)
         if request.content_type == "multipart/form-data":
             await request.read()
@@ -185,7 +185,7 @@ def _vector(text: str) -> list[float]:
 
 
 def _choice_of(body: dict[str, Any]) -> str:
-    """Return the first value of each field, as JSON, if a schema leaves only a choice; else an empty text."""
+    """Return the first value of each field, as JSON, if the schema has only enums; else an empty text."""
     asked = body.get("response_format")
     schema = asked.get("json_schema", {}).get("schema") if isinstance(asked, dict) else None
     fields = schema.get("properties", {}) if isinstance(schema, dict) else {}
@@ -195,7 +195,7 @@ def _choice_of(body: dict[str, Any]) -> str:
 
 
 def _content(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
-    """Return what the endpoint `path` answers."""
+    """Return the answer of the endpoint `path`."""
     model = body.get("model", MODELS[0])
     reply = _choice_of(body) or f"echo: {text}"
     given, made = len(text.split()), len(reply.split())
@@ -242,7 +242,7 @@ def _content(path: str, body: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 async def _streamed(request: web.Request, text: str) -> web.StreamResponse:
-    """Answer a chat in pieces."""
+    """Answer a chat as a stream."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     for piece in ("echo: ", text):
@@ -259,7 +259,7 @@ async def _streamed(request: web.Request, text: str) -> web.StreamResponse:
 
 
 async def main() -> None:
-    """Serve until stdin closes, so that no echo outlives its test."""
+    """Serve until stdin closes, so that no echo runs longer than its test."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--key")
     parser.add_argument("--port", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Answers that are too slow or too large: drops of bytes, and much that is packed into little."""
+"""Answers that are too slow or too large: single bytes with delays, and compressed or uncompressed floods."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 UNPACKED = 1 << 28
 DROP = 0.2
-"""Seconds between two bytes of an answer that never ends."""
+"""Seconds between two bytes of an endless answer."""
 _BESIDE = {"chunk": b"1;", "trailer": b"1\r\na\r\n0\r\nX-Slow: "}
-"""What comes before the bytes that drip beside a body."""
+"""What is sent before the endless bytes that are not part of the body."""
 
 
 def drip(exchange: Exchange, good: bytes, fault: Fault, stopping: threading.Event) -> None:
     """Send an answer byte by byte, without an end: its body, its headers (`drip:head`), or an error's (`drip:500`).
 
-    `drip:chunk` and `drip:trailer` drip beside the body: in the length of a chunk, or after the last chunk.
+    `drip:chunk` and `drip:trailer` send endless bytes in the length of a chunk, or after the last chunk.
     """
     status = int(fault.arg) if fault.arg.isdigit() else 200
     head = {"Content-Type": "application/json", "Content-Length": "1000000"}
@@ -42,7 +42,7 @@ def drip(exchange: Exchange, good: bytes, fault: Fault, stopping: threading.Even
 def flood(exchange: Exchange, good: bytes, fault: Fault, _stopping: threading.Event) -> None:
     """Send a body that becomes 256 MB when unpacked (`flood:gzip`, `deflate`, `zstd`), or a large one (`flood`).
 
-    `flood:gzip-429` or `flood:-429` does so with another status than 200.
+    `flood:gzip-429` or `flood:-429` sends another status than 200.
     """
     packing, _, number = fault.arg.partition("-")
     status = int(number or 200)

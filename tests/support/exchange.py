@@ -1,4 +1,4 @@
-"""One request and its answer over a raw socket, so that it can be reset, cut, hung and answered with garbage."""
+"""One request and its answer over a raw socket, so that the answer can be reset, cut, delayed or invalid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 HTML = b"<!doctype html><title>Welcome</title><p>Please sign in to this network.</p>"
 _SOCKETS = Path("/proc/net/tcp")
-"""Where Linux tells of each socket how much it has not sent and not read yet."""
+"""Where Linux shows how much data each socket has not sent or read yet."""
 _REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 307: "Temporary Redirect", 404: "Not Found"}
 
 
 @dataclass
 class Request:
-    """One request as it came in; `body` is what was read of it, `fault` what was done instead of a good answer."""
+    """One request; `body` is the part that was read, `fault` is what was sent instead of a good answer."""
 
     method: str
     path: str
@@ -38,12 +38,12 @@ class Request:
     fault: Fault | None = None
 
 
-class Dropped(Exception):  # noqa: N818 - ends the handling of a connection; nothing is wrong
-    """The connection has had its end."""
+class Dropped(Exception):  # noqa: N818 - ends the handling of a connection; not an error
+    """The connection has ended."""
 
 
 class Exchange:
-    """One connection: reading the request, and answering it well or badly; `reshape` changes each good answer."""
+    """One connection: reads the request, and sends a good or a bad answer; `reshape` changes each good answer."""
 
     def __init__(self, connection: socket.socket, stopping: threading.Event) -> None:
         self.reshape: Callable[[Any], Any] = lambda data: data
@@ -52,7 +52,7 @@ class Exchange:
         connection.settimeout(30)
 
     def receive_head(self) -> Request | None:
-        """Read up to the end of the headers; None if nothing came."""
+        """Read up to the end of the headers; return None if nothing was sent."""
         data = b""
         while b"\r\n\r\n" not in data:
             chunk = self._connection.recv(1 << 16)
@@ -67,7 +67,7 @@ class Exchange:
         return Request(method, parts.path, parse_qs(parts.query), headers, body, time.time())
 
     def receive_body(self, request: Request, *, at_least: int | None = None) -> None:
-        """Read on until `at_least` bytes of the body are there; all of it by default."""
+        """Read until the body has `at_least` bytes; by default, all of it."""
         length = int(request.headers.get("content-length", "0"))
         pieces = [request.body]
         missing = (length if at_least is None else min(at_least, length)) - len(request.body)
@@ -80,25 +80,25 @@ class Exchange:
         request.body = b"".join(pieces)
 
     def answer(self, data: Any, fault: Fault | None = None, elsewhere: socket.socket | None = None) -> None:
-        """Send JSON; or what the fault makes of it."""
+        """Send JSON, or the fault instead."""
         body = json.dumps(self.reshape(data)).encode()
         if fault is not None:
             self.misbehave(fault, body, elsewhere)
         self.send(200, body)
 
     def refuse(self, status: int, message: str, **headers: str) -> None:
-        """Send an error as OpenAI words it."""
+        """Send an error in the format of OpenAI."""
         error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
         self.send(status, json.dumps({"error": error}).encode(), **headers)
 
     def send(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
-        """Send a whole answer, with its length unless a length is given."""
+        """Send a whole answer, with its length unless another one is given."""
         head = {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
         head |= {name.replace("_", "-"): value for name, value in headers.items()}
         self.send_raw(status, {name: value for name, value in head.items() if value}, body)
 
     def misbehave(self, fault: Fault, good: bytes, elsewhere: socket.socket | None) -> None:
-        """Do what the fault says instead of sending the body `good`, and end the connection."""
+        """Send the fault instead of the body `good`, and end the connection."""
         kind = fault.kind
         if kind == "hang":
             self._stopping.wait(30)
@@ -127,11 +127,11 @@ class Exchange:
         raise Dropped
 
     def send_bytes(self, data: bytes) -> None:
-        """Send more of an answer."""
+        """Send more bytes of an answer."""
         self._connection.sendall(data)
 
     def wait_until_read(self) -> None:
-        """Wait until the other side has read what was sent, as far as the kernel tells."""
+        """Wait until the other side has read everything, as far as the kernel shows it."""
         if not _SOCKETS.exists():
             time.sleep(0.2)
             return
@@ -151,6 +151,6 @@ class Exchange:
         raise Dropped
 
     def send_raw(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send an answer with just these headers."""
+        """Send an answer with only these headers."""
         lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Planned')}", *(f"{k}: {v}" for k, v in headers.items())]
         self._connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)

@@ -1,14 +1,14 @@
-"""A provider of the Files and Batches calls that fails as planned, on raw sockets, with a ledger of what it did.
+"""A provider with the Files and Batches API that fails as planned, on raw sockets, with a log of what it did.
 
     with fault_server() as server:
         ...  # upload requests whose model is a plan (see `plan`), create a batch of them
         assert len(server.batches) == 1
 
-Effects come first and faults after: the only order that finds a batch that was paid for twice. Each connection
-serves one request. The ledger is also at GET /_ledger. Words of the plan's `shape` setting: nocounts, nullcounts,
+The effect of a request comes before its fault: only this order finds a batch that was paid twice. Each connection
+serves one request. The log is also at GET /_ledger. Words of the plan's `shape` setting: nocounts, nullcounts,
 emptyids, upper (statuses in upper case), errorslist, errorsstrings, noerrors, tokenlimit, noinput (no answer has
-input_file_id), onlyid (the answer to a create has the id alone), nohasmore, falsemore (has_more is false), oldestfirst,
-noafter (`after` is ignored), lastid (a cursor that is no id), and those of `support.altered`.
+input_file_id), onlyid (the answer to a create has only the id), nohasmore, falsemore (has_more is false), oldestfirst,
+noafter (`after` is ignored), lastid (a cursor that is not an id), and those of `support.altered`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ QUEUE_FULL = "Enqueued token limit reached for this model (token_limit_exceeded)
 
 @dataclass
 class StoredFile:
-    """A file: an input that came, or a result of a batch; `recorded` is a size on record that is not its own."""
+    """A file: an upload, or a result of a batch; `recorded` is a wrong size to show."""
 
     id: str
     name: str
@@ -50,7 +50,7 @@ class StoredFile:
 
 @dataclass
 class StoredBatch:
-    """A batch: `looks` counts its polls; `refused` says that the queue was full for it; `also` is shown in it."""
+    """A batch: `looks` counts its polls, `refused` means that the queue was full, `also` has more fields to show."""
 
     id: str
     input: StoredFile
@@ -67,15 +67,14 @@ class StoredBatch:
 
 
 class FaultServer:
-    """The server. What it holds may be read at any time; `strays` are requests that came to another port of ours.
+    """The server. Its attributes may be read at any time; `strays` are the requests to its second port.
 
-    `stored_elsewhere` is the answer to each stray (None: none).
-    `queue_bytes` is how many bytes of input may run at a time (None: any); with `queue_refuses` what is too much is
-    refused at once, else its batch is created and fails (with `queue_fails_at_once`, in the answer to the create);
-    `queue_words` is what it says. `clock` is how many seconds its clock is ahead. `models` are listed (None: there is
-    no such list). With `by_key` each key is an account
-    of its own, and `trespasses` are the requests for a batch of another key. `also` is shown in each
-    batch, and `files_expire_at` in each file.
+    `stored_elsewhere` is the answer to each stray (None: no answer).
+    `queue_bytes` is how many bytes of input may run at a time (None: any number). A batch that exceeds it is refused
+    with `queue_refuses`; otherwise it is created and fails (with `queue_fails_at_once`, in the answer to the create);
+    `queue_words` is the error message. `clock` is how many seconds its clock is ahead. `models` are listed (None: no
+    list). With `by_key` each key is a separate account, and `other_key_requests` are the requests for a batch of
+    another key. `also` is shown in each batch, and `files_expire_at` in each file.
     """
 
     def __init__(self) -> None:
@@ -91,7 +90,7 @@ class FaultServer:
         self.clock = 0.0
         self.models: list[str] | None = None
         self.by_key = False
-        self.trespasses: list[Request] = []
+        self.other_key_requests: list[Request] = []
         self.also: dict[str, Any] = {}
         self.files_expire_at: float | None = None
         self._plans: dict[str, Plan] = {}
@@ -101,12 +100,12 @@ class FaultServer:
         self._stopping = threading.Event()
         self._released = threading.Event()
         self._elsewhere = self._listen(0, self._note_stray)
-        self._door = self._listen(0, self._serve)
-        self.port = self._door.getsockname()[1]
+        self._listening = self._listen(0, self._serve)
+        self.port = self._listening.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
     def seen(self, method: str, path: str) -> list[Request]:
-        """Return the requests of that method whose whole path matches the pattern."""
+        """Return the requests with that method whose whole path matches the pattern."""
         with self._lock:
             return [r for r in self.requests if r.method == method and re.fullmatch(f"/v1{path}", r.path)]
 
@@ -120,19 +119,19 @@ class FaultServer:
         """The requests to upload a file."""
         return self.seen("POST", "/files")
 
-    def deafen(self) -> None:
-        """Refuse new connections from now on."""
-        # A thread in accept() keeps the socket alive: shutting it down wakes that thread first.
+    def stop_listening(self) -> None:
+        """Refuse new connections."""
+        # A thread in accept() keeps the socket open: shutting it down ends that call first.
         with contextlib.suppress(OSError):
-            self._door.shutdown(socket.SHUT_RDWR)
-        self._door.close()
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
 
-    def hear(self) -> None:
-        """Take connections again, on the same port."""
-        self._door = self._listen(self.port, self._serve)
+    def listen_again(self) -> None:
+        """Accept connections again, on the same port."""
+        self._listening = self._listen(self.port, self._serve)
 
     def settle(self) -> None:
-        """Create what `create=later` asked for, list what `list=hide` hides, answer what `hold` holds back."""
+        """Create the batches of `create=later`, list those of `list=hide`, and send the answers of `hold`."""
         self._released.set()
         for make in self._pending:
             make()
@@ -141,26 +140,26 @@ class FaultServer:
             plan.faults.pop("list", None)
 
     def stop(self) -> None:
-        """End everything that hangs, and the server."""
+        """End the server and all waiting answers."""
         self._stopping.set()
-        self.deafen()
+        self.stop_listening()
         with contextlib.suppress(OSError):
             self._elsewhere.shutdown(socket.SHUT_RDWR)
         self._elsewhere.close()
 
     def _listen(self, port: int, serve: Callable[[socket.socket], None]) -> socket.socket:
-        door = socket.create_server(("127.0.0.1", port), backlog=64)
+        listening = socket.create_server(("127.0.0.1", port), backlog=64)
 
         def accept() -> None:
             while True:
                 try:
-                    connection, _ = door.accept()
+                    connection, _ = listening.accept()
                 except OSError:
                     return
                 threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
-        return door
+        return listening
 
     def _note_stray(self, connection: socket.socket) -> None:
         with connection:
@@ -203,7 +202,7 @@ class FaultServer:
             exchange.refuse(404, f"nothing at {call}")
 
     def ledger(self) -> dict[str, Any]:
-        """Return what was done, as plain data."""
+        """Return everything that was done, as plain data."""
         with self._lock:
             return {
                 "requests": [
@@ -215,7 +214,7 @@ class FaultServer:
             }
 
     def add_strangers(self, count: int) -> None:
-        """Add newer batches of another program, with metadata of their own."""
+        """Add newer batches of another program, with their own metadata."""
         file = self._store("in", "theirs.jsonl", b"{}\n" * 7, Plan(), "batch")
         for number in range(count):
             name = f"batch_theirs{number}"
@@ -244,7 +243,7 @@ class FaultServer:
         file = self._store("in", name, data, plan, purpose)
         fault = self._held(fault)
         if fault and fault.kind == "deaf":
-            self.deafen()
+            self.stop_listening()
             fault = None
         exchange.answer(_file_view(file), fault, self._elsewhere)
 
@@ -256,7 +255,7 @@ class FaultServer:
         return None
 
     def _plan_of(self, head: bytes) -> Plan:
-        """Return the plan of an upload; one that comes again goes on with the plan as it then stands."""
+        """Return the plan of an upload; a repeated upload continues with the rest of its plan."""
         model = model_in(head)
         with self._lock:
             return self._plans.setdefault(model, read_plan(model))
@@ -295,7 +294,7 @@ class FaultServer:
         exchange.answer(view, fault, self._elsewhere)
 
     def _is_full(self, file: StoredFile) -> bool:
-        """Tell whether the running batches leave no room for one more of this size (see `queue_bytes`)."""
+        """Return whether the queue has no room for a batch of this size (see `queue_bytes`)."""
         running = sum(len(b.input.data) for b in self.batches.values() if not b.ended and not b.refused)
         return self.queue_bytes is not None and running + len(file.data) > self.queue_bytes
 
@@ -339,7 +338,7 @@ class FaultServer:
     def _poll(self, exchange: Exchange, request: Request, batch_id: str, *, cancel: bool) -> None:
         batch = self.batches.get(batch_id)
         if batch is not None and self.by_key and batch.key != request.headers.get("authorization", ""):
-            self.trespasses.append(request)
+            self.other_key_requests.append(request)
             batch = None
         if batch is None:
             exchange.refuse(404, f"No batch found with id '{batch_id}'.")
@@ -436,7 +435,7 @@ class FaultServer:
         if file is None:
             exchange.refuse(404, f"No such File object: {file_id}")
             return
-        # The input of a batch is fetched whole; faults are for the results.
+        # The input of a batch is always sent whole; faults apply only to the results.
         fault = file.plan.take("content" if content else "file") if file.purpose == "batch_output" else None
         request.fault = fault
         if content:
@@ -460,7 +459,7 @@ def _file_view(file: StoredFile) -> dict[str, Any]:
 
 
 def _form(request: Request) -> tuple[str, str, bytes]:
-    """Return file name, purpose and content of an upload."""
+    """Return the file name, the purpose and the content of an upload."""
     boundary = request.headers["content-type"].partition("boundary=")[2].encode()
     name, purpose, data = "", "", b""
     for piece in request.body.split(b"--" + boundary)[1:-1]:
@@ -475,7 +474,7 @@ def _form(request: Request) -> tuple[str, str, bytes]:
 
 @contextlib.contextmanager
 def fault_server() -> Iterator[FaultServer]:
-    """Run a server for the length of a test."""
+    """Run a server during a test."""
     server = FaultServer()
     try:
         yield server

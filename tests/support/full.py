@@ -1,4 +1,4 @@
-"""Whether this run is the whole one, and where its figures go."""
+"""Whether tests run at full size, and where their figures are written."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 FULL = bool(os.environ.get("OBATCH_TEST_FULL"))
-"""Whether everything is tried at its full size, rather than a sample."""
+"""Whether everything is tested at full size instead of a sample."""
 
 
 def keep_figures(test: str, **numbers: float) -> None:
-    """Print what a test has counted, and add it to the file that OBATCH_TEST_FIGURES names, as a line of JSON."""
+    """Print the counts of a test, and add them as a line of JSON to the file that OBATCH_TEST_FIGURES names."""
     line = json.dumps({"test": test, **numbers})
     print(line)
     if path := os.environ.get("OBATCH_TEST_FIGURES"):

@@ -1,7 +1,7 @@
-"""An upstream that answers each chat at once, as a process of its own: `python instant.py`.
+"""An upstream that answers each chat at once, in its own process: `python instant.py`.
 
-It prints its base URL, and serves until its standard input is closed. The answer to the prompt P is `<P>`, so that each
-row can be told by its answer. Nothing of HTTP is here but what a client that keeps its connections needs.
+It prints its base URL, and serves until its standard input is closed. The answer to the prompt P is `<P>`, so that
+answers can be matched with rows. It supports only the part of HTTP that a client with persistent connections needs.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _ANSWER += '"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
 
 
 class Instant(asyncio.Protocol):
-    """One connection: requests in, answers out."""
+    """One connection: reads requests, writes answers."""
 
     def __init__(self) -> None:
         self._came = b""
         self._out: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.WriteTransport)
         self._out = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole."""
+        """Answer every complete request."""
         self._came += data
         while True:
             head, end, rest = self._came.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A provider's day, played to a real `obatch wait` whose clock runs a thousand times as fast as this one."""
+"""A simulated day of a provider for a real `obatch wait`, whose clock runs 1,000 times as fast as this process's."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from support.faults import FaultServer
 
 SPEED = 1000
-"""Seconds of the waiting process to one of ours."""
+"""Seconds of the waiting process in one second of this process."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A stretch of the day in which each look ends badly; `begin` and `end` are shares of the day."""
+    """A part of the day in which each poll fails; `begin` and `end` are shares of the day."""
 
     begin: float
     end: float
@@ -44,40 +44,40 @@ EPISODES = (
     Episode(0.75, 0.76, Fault("cut")),
     Episode(0.78, 0.79, Fault("408")),
 )
-"""Every passing trouble that a provider, a gateway or a network gives, each for minutes of a day."""
+"""Every temporary failure of a provider, a gateway or a network, each for minutes of a day."""
 
 PHASES = ((0.0, "validating"), (0.05, "in_progress"), (0.80, "moderating"), (0.85, "finalizing"))
-"""What the batch says of itself, from which share of the day on; nobody knows the third word."""
+"""The statuses of the batch, each with the share of the day at which it begins; the third is not a known status."""
 
 
 @dataclass
 class Day(Plan):
-    """A plan by the clock instead of by the number of looks. `served` counts the faults by kind."""
+    """A plan that depends on the clock instead of the number of polls. `served` counts the faults by kind."""
 
     server: FaultServer | None = None
     seconds: float = 10.0
     begun: float = 0.0
     looks: int = 0
     served: dict[str, int] = field(default_factory=dict)
-    hasty: list[float] = field(default_factory=list)
+    early_polls: list[float] = field(default_factory=list)
     _told: tuple[float, float] | None = None
     _phase: int = 0
     _shown: int = 0
 
     @property
     def share(self) -> float:
-        """How much of the day has passed."""
+        """The share of the day that has passed."""
         return (time.monotonic() - self.begun) / self.seconds
 
     def take(self, call: str) -> Fault | None:
-        """Return what goes wrong with this look: that of the present episode, or of one that nobody has seen yet."""
+        """Return the fault of this poll: that of the current episode, or of one that has not been served yet."""
         if call != "poll":
             return None
         self.looks += 1
         self.begun = self.begun or time.monotonic()
         now, share = time.monotonic(), self.share
         if self._told is not None and now - self._told[0] < self._told[1] / SPEED:
-            self.hasty.append(now - self._told[0])
+            self.early_polls.append(now - self._told[0])
         self._told = None
         for episode in EPISODES:
             kind = "away" if episode.away else episode.fault.kind
@@ -94,7 +94,7 @@ class Day(Plan):
         return None
 
     def words(self, setting: str) -> list[str]:
-        """Return the present phase as all the steps there are, and none once the day is over; none is left unseen."""
+        """Return the current phase as the only step, and none after the day; each phase is shown at least twice."""
         if setting != "steps":
             return []
         begins = [begin for begin, _ in PHASES] + [1.0]
@@ -104,14 +104,14 @@ class Day(Plan):
 
     def _leave(self, seconds: float) -> None:
         assert self.server is not None
-        self.server.deafen()
-        back = threading.Timer(seconds, self.server.hear)
+        self.server.stop_listening()
+        back = threading.Timer(seconds, self.server.listen_again)
         back.daemon = True
         back.start()
 
 
-def lapsed(folder: Path, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
-    """Run `obatch` with a clock of SPEED, for at most `limit` seconds of ours."""
+def run_with_fast_clock(folder: Path, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
+    """Run `obatch` with a clock of SPEED, for at most `limit` seconds of this process."""
     program = shutil.which("faketime")
     assert program is not None
     command = [program, "-f", f"+0 x{SPEED}", sys.executable, "-m", "openai_batch", *words]

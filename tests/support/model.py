@@ -1,4 +1,4 @@
-"""The answers of the provider behind the examples of the documentation: those of a small, obliging model."""
+"""The answers of the provider in the examples of the documentation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LIMITED = "overloaded"
 
 
 class Model:
-    """Answers each request; one whose text has the word of `_LIMITED` fails once."""
+    """Answers each request; a request whose text contains `_LIMITED` fails once."""
 
     def __init__(self) -> None:
         self._failed: set[str] = set()
 
     def __call__(self, request: dict[str, Any]) -> Any:
-        """Return the answer to a request, with about as many tokens as a real one would have."""
+        """Return the answer to a request, with a realistic number of tokens."""
         answer = self._answer(request)
         body = result_line(request, answer)["response"]["body"]
         if "usage" not in body or isinstance(answer, Failure):

@@ -1,14 +1,14 @@
-"""Run the examples of a page of the documentation as its readers do, against a provider on this machine.
+"""Run the examples of a page of the documentation like a reader, against a provider on this machine.
 
-What a block of a page means is its first line:
+The first line of a block of a page decides its meaning:
 
-    ```csv title="reviews.csv"     a file with this content, whatever the language
-    ```console                     commands after `$ `, each with what it prints on a terminal of 80 columns
-    ```python                      a program; a block `text` just below it is what it prints
+    ```csv title="reviews.csv"     a file with this content, in any language
+    ```console                     commands after `$ `, each with its output on a terminal of 80 columns
+    ```python                      a program; a block `text` just below it is its output
     ```toml                        a configuration file that must be valid
 
 A command without output below it must succeed. `…` stands for any text. Ids of batches and times may differ.
-OBATCH_TEST_WRITE_PAGES=1 writes what the commands and programs print into the pages; look at it before you commit it.
+OBATCH_TEST_WRITE_PAGES=1 writes the output of commands and programs into the pages; check it before you commit it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ input = 0.075
 cached_input = 0.0375
 output = 0.30
 """
-"""The prices of OpenAI, which are not known for the address of the examples."""
+"""The prices of OpenAI, because the URL of the examples has none."""
 
 _CONFIGURED = "your configuration"
-"""Where `obatch` says that these prices are from."""
+"""What `obatch` shows as the source of these prices."""
 
 _VARYING = [
     (re.compile(r"genai-prices \d[.\d]*"), "genai-prices 1.0"),
@@ -63,7 +63,7 @@ _VARYING = [
     (re.compile(r"\s+"), " "),
     (re.compile("─+"), "─"),
 ]
-"""What may differ from one run to the next: ids, times, and where lines break."""
+"""What may differ between runs: ids, times, and line breaks."""
 
 _TIDY = [
     (re.compile(r"(?<=\d/\d) in \d+ s\b"), ""),
@@ -73,10 +73,10 @@ _TIDY = [
     (re.compile(r"\d\d [A-Z][a-z]{2} \d\d:\d\d:\d\d$", re.MULTILINE), "26 Nov 12:00:00"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"), "2026-11-26T12:00:00+00:00"),
 ]
-"""What is written in its place: one moment, whenever the page is written."""
+"""The fixed values that are written to the page instead."""
 
 _SHOWN = "/home/me/reviews"
-"""What the pages call the folder that their examples run in; as long as its real name, so that lines break alike."""
+"""The folder that the pages show; it is as long as the real one, so that lines break at the same places."""
 
 
 @dataclass
@@ -86,12 +86,12 @@ class Page:
     path: Path
     server: FakeServer
     replaced: Mapping[str, str] = field(default_factory=dict)
-    """Addresses that examples name, and what is there in their place."""
-    _code: int = 0  # how the last command ended
+    """Addresses in the examples, and the real addresses used instead."""
+    _code: int = 0  # the exit code of the last command
     _running: list[spawn[str]] = field(default_factory=list)
 
     def run(self) -> int:
-        """Run each block of the page in turn, and return how many were run."""
+        """Run each block of the page in order, and return the number of blocks that were run."""
         self._configure()
         text = self.path.read_text(encoding="utf-8")
         blocks = list(_BLOCK.finditer(text))
@@ -141,19 +141,19 @@ class Page:
         path.unlink()
 
     def _console(self, content: str) -> str:
-        """Run the commands of a block, and return the block with what they print."""
+        """Run the commands of a block, and return the block with their output."""
         told = []
         for command, expected in _commands(content):
             shown = self._command(command, waits=expected if command.rstrip().endswith("&") else None)
             if expected or self._code:
-                told.append(f"$ {command}\n{_agreed(command, shown, expected)}")
+                told.append(f"$ {command}\n{_checked(command, shown, expected)}")
             else:
                 told.append(f"$ {command}\n")
         return "".join(told)
 
     def _command(self, command: str, waits: str | None) -> str:
-        """Run a command in a terminal, and return what it shows; one that ends with & runs on in the background."""
-        import pexpect  # which Windows lacks
+        """Run a command in a terminal, and return its output; one that ends with & continues in the background."""
+        import pexpect  # not available on Windows
 
         for name, place in self.replaced.items():
             command = command.replace(name, place)
@@ -174,10 +174,10 @@ class Page:
         shown = plain(child.read()).replace("\r", "")
         child.close()
         self._code = child.exitstatus if child.exitstatus is not None else 128
-        return self._as_told(shown)
+        return self._with_page_names(shown)
 
     def _python(self, program: str, expected: str | None) -> str:
-        """Run a program twice: the second time nothing is paid. Return what it prints."""
+        """Run a program twice, check that the second run pays nothing, and return its output."""
         path = Path("test_program.py" if "def test_" in program else "program.py")
         path.write_text(program, encoding="utf-8")
         words = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"] if "def test_" in program else []
@@ -196,10 +196,10 @@ class Page:
             made.append(len(self.server.batches))
         pays_again = "Batch()" in program or "again=True" in program
         assert made[0] == made[1] or pays_again, f"{self.path.name}: paid twice: {program}"
-        return _agreed(program, self._as_told(done.stdout), expected) if expected else ""
+        return _checked(program, self._with_page_names(done.stdout), expected) if expected else ""
 
-    def _as_told(self, shown: str) -> str:
-        """Return an output with the names that the pages use for what is elsewhere here."""
+    def _with_page_names(self, shown: str) -> str:
+        """Return the output with the names that the pages use instead of the real ones."""
         for name, place in self.replaced.items():
             shown = shown.replace(place, name)
         shown = shown.replace(os.environ["OBATCH_CONFIG"], "~/.config/obatch/config.toml")
@@ -211,15 +211,15 @@ _PROGRAMS = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 
 def _commands(content: str) -> Iterator[tuple[str, str]]:
-    """Yield each command of a block, with what it prints."""
+    """Yield each command of a block, with its expected output."""
     for part in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
         lines = part.splitlines(keepends=True)
         count = next(n for n, line in enumerate(lines, 1) if not line.rstrip("\n").endswith("\\"))
         yield "".join(lines[:count]).rstrip("\n"), "".join(lines[count:])
 
 
-def _agreed(what: str, shown: str, expected: str) -> str:
-    """Return what is to be on the page; fail if it is not what was shown."""
+def _checked(what: str, shown: str, expected: str) -> str:
+    """Return the text for the page; fail if it differs from the output, unless pages are written."""
     shown = "".join(f"{line.rstrip()}\n" for line in shown.rstrip().splitlines())
     pattern = "".join(
         ".*?" if piece == "…" else re.escape(piece) for piece in re.split("(…)", _same(expected.rstrip()))

@@ -1,17 +1,17 @@
-"""The plan of a fault server: what a test wants to go wrong, written in the model name of its requests.
+"""The plan of a fault server: the planned failures, written in the model name of the requests.
 
     fault:create=made.reset;list=lag:2;poll=429:1*2+500;steps=queued,in_progress;end=expired;rows=absent
 
-`where=what` pairs, separated by `;`. Calls (upload, create, list, poll, content, file, cancel) take faults: each is
-`kind`, `kind:argument` or `kind*times`, and several in a row are joined by `+`; a call without one is served well.
-`made.` before a kind means that the effect comes first and the fault after. The other words are settings:
+`where=what` pairs, separated by `;`. Calls (upload, create, list, poll, content, file, cancel) have faults: each is
+`kind`, `kind:argument` or `kind*times`, and several in a row are joined by `+`; a call without one succeeds.
+`made.` before a kind means that the effect comes before the fault. The other words are settings:
 
     steps     the statuses that polls show before the end, in order
     end       the last status (completed)
     rows      how the results look, comma-separated: see `results`
     shape     how the batch object looks, comma-separated: see `faults`
     late      how many polls after the end the file ids appear
-    range     how a Range is answered: good, ignored, wrong, noheader, changed, swapped, weak (otherwise as if unknown)
+    range     how a Range is answered: good, ignored, wrong, noheader, changed, swapped, weak (default: not supported)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREFIX = "fault:"
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: what kind, with which argument, and whether what was asked for is done first."""
+    """One fault: its kind, its argument, and whether the request has its effect first."""
 
     kind: str
     arg: str = ""
@@ -42,28 +42,28 @@ class Fault:
 
 @dataclass
 class Plan:
-    """The faults that are still to come, by call, and the settings."""
+    """The remaining faults of each call, and the settings."""
 
     faults: dict[str, deque[Fault]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
 
     def take(self, call: str) -> Fault | None:
-        """Return the next fault of this call, which is thereby used up; None if all goes well."""
+        """Remove and return the next fault of this call, or None if it succeeds."""
         queue = self.faults.get(call)
         return queue.popleft() if queue else None
 
     def peek(self, call: str) -> Fault | None:
-        """Return the next fault of this call without using it up."""
+        """Return the next fault of this call without removing it."""
         queue = self.faults.get(call)
         return queue[0] if queue else None
 
     def words(self, setting: str) -> list[str]:
-        """Return a setting's words."""
+        """Return the words of a setting."""
         return [word for word in self.settings.get(setting, "").split(",") if word]
 
 
 def read_plan(model: str) -> Plan:
-    """Read a model name; any other model is a plan in which all goes well."""
+    """Read a plan from a model name; any other model name is a plan without faults."""
     plan = Plan()
     if not model.startswith(PREFIX):
         return plan
@@ -82,7 +82,7 @@ def read_plan(model: str) -> Plan:
 
 
 def model_in(data: bytes) -> str:
-    """Return the model that the first request of a batch input names, even if the input is cut."""
+    """Return the model of the first request of a batch input, even if the input is cut."""
     found = re.search(rb'"model"\s*:\s*"((?:[^"\\]|\\.)*)"', data)
     return str(json.loads(b'"' + found[1] + b'"')) if found else ""
 
@@ -97,21 +97,21 @@ def good_row(custom_id: str, number: int = 0) -> dict[str, Any]:
 
 
 def bad_row(custom_id: str, number: int = 0, status: int = 400) -> dict[str, Any]:
-    """Return the result line of a request that the endpoint refused: `error` is null there."""
+    """Return the result line of a request that the endpoint refused, in which `error` is null."""
     body = {"error": {"message": f"refused {custom_id}", "type": "invalid_request_error", "code": None}}
     response = {"status_code": status, "request_id": f"req_{number}", "body": body}
     return {"id": f"batch_req_{number}", "custom_id": custom_id, "response": response, "error": None}
 
 
 def expired_row(custom_id: str, number: int = 0) -> dict[str, Any]:
-    """Return the result line of a request that its window did not reach."""
+    """Return the result line of a request that was not run before the window ended."""
     error = {"code": "batch_expired", "message": "the window has passed"}
     return {"id": f"batch_req_{number}", "custom_id": custom_id, "response": None, "error": error}
 
 
 @dataclass
 class Results:
-    """What a batch leaves: the bytes of its two files (None: no such file) and its counts."""
+    """The results of a batch: the bytes of its two files (None: no such file) and its counts."""
 
     output: bytes | None
     errors: bytes | None
@@ -120,7 +120,7 @@ class Results:
 
 
 def results(rows: list[str], ids: list[str]) -> Results:
-    """Answer the requests, as these words ask:
+    """Answer the requests, with these words:
 
     mixed (every other one refused), allerrors, absent (the second half is in no file), expired (it is in the error
     file), inline (the refused ones are in the output file), shuffled, twice (the first row again), conflict (the

@@ -1,4 +1,4 @@
-"""A proxy on a real socket: it takes CONNECT, and serves the host behind it itself, over TLS, from a server of ours."""
+"""A proxy on a real socket: it accepts CONNECT, and forwards the TLS connection to a server of the test."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOST = "api.invalid"
-"""A host that no network has."""
+"""A host name that does not exist."""
 
 
 @dataclass
 class Proxy:
-    """The proxy: its port, the file with the certificate of HOST, and the heads of the requests to it."""
+    """The proxy: its port, the file with the certificate of HOST, and the heads of its requests."""
 
     port: int
     certificate: Path
@@ -32,7 +32,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def proxy_to(port: int, folder: Path) -> Iterator[Proxy]:
-    """Run a proxy behind which HOST is the plain server at a port of this machine."""
+    """Run a proxy that connects HOST to a plain server at a port of this machine."""
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
@@ -41,8 +41,8 @@ def proxy_to(port: int, folder: Path) -> Iterator[Proxy]:
     subprocess.run(made, capture_output=True, check=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    door = socket.create_server(("127.0.0.1", 0), backlog=64)
-    proxy = Proxy(door.getsockname()[1], certificate)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    proxy = Proxy(listening.getsockname()[1], certificate)
 
     def serve(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
@@ -58,13 +58,13 @@ def proxy_to(port: int, folder: Path) -> Iterator[Proxy]:
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
-                threading.Thread(target=serve, args=(door.accept()[0],), daemon=True).start()
+                threading.Thread(target=serve, args=(listening.accept()[0],), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
         yield proxy
     finally:
-        door.close()
+        listening.close()
 
 
 def _head(connection: socket.socket) -> str:
@@ -75,7 +75,7 @@ def _head(connection: socket.socket) -> str:
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    """Send on what comes, until it ends."""
+    """Forward data until the connection ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(1 << 16):
             target.sendall(data)

@@ -1,4 +1,4 @@
-"""Result lines to export in this process, and what came of them."""
+"""Result lines to export in this process, and the exported rows."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def chat(custom_id: str, *texts: str, **body: Any) -> dict[str, Any]:
 
 
 def answered(custom_id: str, body: Any, status: int = 200) -> dict[str, Any]:
-    """Return the result line of a request that got this body."""
+    """Return the result line of a request whose response has this body."""
     return {"custom_id": custom_id, "response": {"status_code": status, "body": body}, "error": None}
 
 
 def exported(export: Export, lines: Iterable[dict[str, Any]], note: Callable[[int], None] = lambda _: None) -> bytes:
-    """Return what an export makes of result lines; `note` is called with the number of each before it is read."""
+    """Return the export of result lines; `note` is called with the number of each line before it is read."""
 
     def noted() -> Iterator[bytes]:
         for number, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""Make tables of every format, and requests of them in this process."""
+"""Write tables in every format, and make requests from them in this process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Rows = list[dict[str, Any]]
 
 
 def write_csv(path: Path, rows: Rows, delimiter: str = ",") -> None:
-    """Write a table with a header, as Python's own module does."""
+    """Write a table with a header with Python's csv module."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]), delimiter=delimiter)
         writer.writeheader()
@@ -40,7 +40,7 @@ def write_csv(path: Path, rows: Rows, delimiter: str = ",") -> None:
 
 
 def write_table(path: Path, rows: Rows) -> Path:
-    """Write a table in the format, and with the compression, that the name's endings say."""
+    """Write a table in the format and with the compression of the name's extensions."""
     plain = path.with_suffix("") if path.suffix in (".gz", ".zst") else path
     kind = plain.suffix
     if kind in (".csv", ".tsv"):
@@ -82,7 +82,7 @@ def write_sqlite(path: Path, rows: Rows, table: str = "reviews") -> None:
 
 
 def requests(*names: str | Path, choice: dict[str, str] | None = None, **recipe: Any) -> list[dict[str, Any]]:
-    """Return the requests that are made of these inputs."""
+    """Return the requests made from these inputs."""
     target = io.BytesIO()
     limit = recipe.pop("limit", None)
     with TemporaryDirectory() as folder:

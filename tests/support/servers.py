@@ -1,4 +1,4 @@
-"""Real servers for tests: an echo upstream, and the local provider's server over a folder of the test.
+"""Real servers for tests: an echo upstream, and the local provider's server.
 
 with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server:
     client = OpenAI(base_url=server.base_url, api_key=server.token)
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from openai import OpenAI  # here, since it takes a second: no server should have to wait for it
+from openai import OpenAI  # imported here, since it takes a second: no server should wait for it
 
 from openai_batch.files.locks import WINDOWS
 
@@ -32,7 +32,7 @@ _PATIENCE = 60
 
 
 def wait_until(condition: Any, what: str, seconds: float = _PATIENCE) -> Any:
-    """Return the first true value of `condition()`; fail with `what` if none comes."""
+    """Return the first true value of `condition()`; fail with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
@@ -48,32 +48,32 @@ class EchoUpstream:
     process: subprocess.Popen[str]
 
     def calls(self) -> dict[str, int]:
-        """Return how often each text was asked."""
+        """Return how often each text was requested."""
         return dict(self._counts()["calls"])
 
     def now(self) -> int:
-        """Return the number of calls that are under way."""
+        """Return the number of calls in progress."""
         return int(self._counts()["now"])
 
     def most(self) -> int:
-        """Return the largest number of calls that were under way at once."""
+        """Return the largest number of simultaneous calls."""
         return int(self._counts()["most"])
 
     def keys(self) -> list[str]:
-        """Return the Authorization headers that it has seen; an empty one is a request without."""
+        """Return the Authorization headers that it received; an empty one is a request without the header."""
         return list(self._counts()["keys"])
 
     @property
     def port(self) -> int:
-        """The port at which it listens."""
+        """The port that it listens on."""
         return int(self.base_url.removesuffix("/v1").rpartition(":")[2])
 
     def add_model(self, name: str) -> None:
-        """Let it list one more model from now on."""
+        """Add a model to its list."""
         self._post("/_models", name)
 
     def set_queue(self, waiting: int) -> None:
-        """Let its metrics show so many waiting requests from now on."""
+        """Set the number of waiting requests in its metrics."""
         self._post("/_queue", str(waiting))
 
     def _post(self, path: str, text: str) -> None:
@@ -85,14 +85,14 @@ class EchoUpstream:
             return json.loads(reply.read())
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         self.process.kill()
         self.process.wait()
 
 
 @contextmanager
 def echo_upstream(*words: str, key: str | None = None, port: int = 0, models: bool = True) -> Iterator[EchoUpstream]:
-    """Run an echo upstream, with more `words` of its command line; with `key`, it refuses every other key."""
+    """Run an echo upstream with these additional `words`; with `key`, it refuses every other key."""
     command = [sys.executable, str(_ECHO), "--port", str(port), *(["--key", key] if key else []), *words]
     command += [] if models else ["--no-models"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -107,13 +107,13 @@ def echo_upstream(*words: str, key: str | None = None, port: int = 0, models: bo
 
 @dataclass
 class LocalServer:
-    """A running local server: its process and, in turn, its address and token (new after each start)."""
+    """A running local server: its process, its address and its token (new after each start)."""
 
     state_dir: Path
     settings: dict[str, Any]
     env: dict[str, str]
     runner: tuple[str, ...] = ()
-    """Words before the server's command."""
+    """Words before the server's command, such as those of a tracer."""
     process: subprocess.Popen[bytes] | None = None
     base_url: str = ""
     token: str = field(default="", repr=False)
@@ -126,11 +126,11 @@ class LocalServer:
 
     @property
     def log(self) -> str:
-        """What the server has said so far."""
+        """The output of the server so far."""
         return (self.state_dir / "server-under-test.log").read_text()
 
     def start(self) -> None:
-        """Start the server, and wait until it has written where it is."""
+        """Start the server, and wait until it has written its address."""
         address = self.state_dir / "local" / "server.json"
         address.unlink(missing_ok=True)
         with (self.state_dir / "server-under-test.log").open("ab") as log:
@@ -148,23 +148,23 @@ class LocalServer:
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the process has ended."""
         return self.process is None or self.process.poll() is not None
 
     def client(self) -> OpenAI:
-        """Return the official client of this server, without its retries."""
+        """Return the official client for this server, without retries."""
         return OpenAI(base_url=self.base_url, api_key=self.token, max_retries=0)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as in a crash."""
         self._end(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """Ask it to end, and wait until it has."""
+        """Ask it to end, and wait until it has ended."""
         self._end(signal.SIGTERM)
 
     def restart(self) -> None:
-        """Start it again over the same state, after ending it if it runs."""
+        """End it if it runs, and start it again with the same state."""
         self.terminate()
         self.start()
 
@@ -177,7 +177,7 @@ class LocalServer:
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
-        """Send one request with the token; return status, headers (lower case) and body, also of errors."""
+        """Send one request with the token; return the status, headers (lower case) and body, also of errors."""
         url = self.base_url.removesuffix("/v1") + path
         given = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         request = urllib.request.Request(url, data=body, headers=given, method=method)  # noqa: S310
@@ -201,8 +201,8 @@ def local_server(
 ) -> Iterator[LocalServer]:
     """Run the local provider's server with its state in `state_dir` (what OBATCH_STATE_DIR is for the client).
 
-    Settings are those of LocalSettings. Windows may be as short as a second, and one that is shared stays though
-    its tests lie far apart.
+    Settings are those of LocalSettings. Windows may be as short as a second, and the server does not end while it
+    is idle, so that tests can share it.
     """
     if WINDOWS:
         pytest.skip("the local provider does not run on Windows")

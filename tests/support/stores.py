@@ -1,4 +1,4 @@
-"""A server on this machine that is compatible with Amazon S3, as a process of its own."""
+"""A server on this machine that is compatible with Amazon S3, in its own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from werkzeug.serving import run_simple
 app = DomainDispatcherApplication(create_backend_app)
 run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=False)
 """
-"""One request at a time: what this server decides is not atomic, unlike S3."""
+"""The server handles one request at a time, because its conditional writes are not atomic, unlike those of S3."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Store:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables with which programs find it."""
+        """The environment variables that name the server and its keys."""
         keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "canary-of-the-store-0123456789"}
         return {**keys, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1"}
 
@@ -46,7 +46,7 @@ class Store:
         self._ask(f"/{name}", "PUT")
 
     def uploads(self, folder: str) -> int:
-        """Return how many uploads in parts, to keys in a folder, were begun and neither completed nor given up."""
+        """Return the number of unfinished multipart uploads to keys in a folder."""
         return self._ask("/bucket?uploads", "GET").count(f"<Key>{folder}/".encode())
 
     def _ask(self, path: str, method: str) -> bytes:
@@ -58,10 +58,10 @@ class Store:
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[Store]:
-    """Run the server, and stop it at the end. Skips the test without obstore."""
+    """Run the server, and stop it at the end. Skip the test without obstore."""
     pytest.importorskip("obstore")
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
     words = [sys.executable, "-c", _SERVER, str(port)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -78,18 +78,18 @@ def s3_server() -> Iterator[Store]:
 
 @dataclass
 class Web:
-    """A server of files: what is at each path, as content, a status, or an address to go to; and what it was asked."""
+    """A file server: `pages` are the contents, statuses or redirects by path; `asked` are its requests."""
 
     pages: dict[str, bytes | int | str] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
     broken: bool = False
-    """Whether the next answer breaks off in the middle."""
+    """Whether the next answer is cut off in the middle."""
 
 
 @contextlib.contextmanager
 def web_server(pages: dict[str, bytes | int | str] | None = None) -> Iterator[Web]:
-    """Run a server of files, which knows ranges. The page `any` is at all other paths."""
+    """Run a file server with range requests. The page `any` is used for all other paths."""
     web = Web(pages or {})
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Run Python programs as on another system, as far as that can be simulated here."""
+"""Run Python programs as if on another system, as far as that can be simulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGE = _SUPPORT.parents[1]
 
 
 def on_windows(program: str, *words: str, **env: str) -> str:
-    """Run a program on Windows, or as there (`windows/sitecustomize.py`), with a console that knows few characters.
+    """Run a program on Windows or simulated Windows (`windows/sitecustomize.py`), with a console of few characters.
 
     Return what it printed. It can import the package and `support`.
     """
@@ -24,7 +24,7 @@ def on_windows(program: str, *words: str, **env: str) -> str:
 
 
 def on_macos(program: str, *words: str, **env: str) -> str:
-    """Run a program with F_FULLFSYNC, as macOS has it (`macos/sitecustomize.py`). Return what it printed."""
+    """Run a program with F_FULLFSYNC as on macOS (`macos/sitecustomize.py`). Return its output."""
     return _python(program, words, [_SUPPORT / "macos"], env)
 
 

@@ -1,9 +1,9 @@
-"""The fault server with the ways of a vendor, as its documentation has them: paths, words, and what is missing.
+"""A fault server that behaves like a vendor, according to the vendor's documentation.
 
     with vendor_server("together") as server:
         ...  # server.base_url has the vendor's path
 
-What a vendor would refuse is refused. `VENDORS` has an entry for each file of `providers/profiles`.
+Requests that the vendor would refuse are refused. `VENDORS` has an entry for each file of `providers/profiles`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ _CHAT = ("/v1/chat/completions",)
 
 @dataclass(frozen=True)
 class Vendor:
-    """What is special about a vendor.
+    """The differences of a vendor.
 
-    `path` is that of its base URL, `key` the header with the key (None: none), `form` the fields that an upload must
-    have besides its purpose, `hidden` the keys that a batch does not have, `also` those that it has besides. `dates`
-    says that times are ISO 8601, `flat` that the counts are in the batch itself, `bare` that a list has no object
-    around it, `wrapped` that the answer to a create has the batch in `job`, and `empty_ids` that a file that does not
-    exist has an empty id.
+    `path` is that of its base URL, `key` the header with the key (None: none), `form` the additional fields of an
+    upload, `hidden` the keys that a batch does not have, `also` its additional keys. `dates` means that times are
+    ISO 8601, `flat` that the counts are in the batch itself, `bare` that a list has no object around it, `wrapped`
+    that the answer to a create has the batch in `job`, and `empty_ids` that a missing file has an empty id.
     """
 
     path: str = "/v1"
@@ -95,7 +94,7 @@ VENDORS = {
 
 
 class VendorServer(FaultServer):
-    """The server of a vendor; `refusals` are what it has refused."""
+    """The server of a vendor; `refusals` are the messages of the requests that it refused."""
 
     def __init__(self, vendor: Vendor, key: str) -> None:
         super().__init__()
@@ -154,7 +153,7 @@ class VendorServer(FaultServer):
         exchange.refuse(status, message)
 
     def _reshaped(self, call: str, data: dict[str, Any]) -> Any:
-        """Return an answer as the vendor words it."""
+        """Return an answer in the format of the vendor."""
         if call == "GET /batches":
             data["data"] = [self._batch(each) for each in data["data"]]
             return data["data"] if self.vendor.bare else data
@@ -185,7 +184,7 @@ def _iso(value: int) -> str:
 
 @contextlib.contextmanager
 def vendor_server(name: str, key: str) -> Iterator[VendorServer]:
-    """Run the server of a vendor for the length of a test; it wants this key."""
+    """Run the server of a vendor during a test; it requires this key."""
     server = VendorServer(VENDORS[name], key)
     try:
         yield server

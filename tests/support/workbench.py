@@ -1,4 +1,4 @@
-"""Orders for the fault server, made and followed by the real workflow."""
+"""Jobs for the fault server, run with the real workflow."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 
 
 class RecordingReporter(Reporter):
-    """A reporter that remembers."""
+    """A reporter that records its messages."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        """Keep a remark."""
+        """Record a note."""
         self.notes.append(text)
 
     def warn(self, text: str) -> None:
-        """Keep a warning."""
+        """Record a warning."""
         self.warnings.append(text)
 
 
 @dataclass
 class Workbench:
-    """A provider that fails as planned, and what a user needs to order from it."""
+    """A provider that fails as planned, with its configuration, inputs and jobs."""
 
     server: FaultServer
     folder: Path
@@ -56,18 +56,18 @@ class Workbench:
     workflows: list[Workflow] = field(default_factory=list)
 
     def configure(self, **values: Any) -> None:
-        """Write the configuration; its patience with creates is long, so that a slow machine changes nothing."""
+        """Write the configuration, with long timeouts for creates, so that a slow machine changes nothing."""
         table = {"base_url": self.server.base_url, "api_key_env": "FAULTY_KEY"}
         table |= {"create_timeout": 30, "create_grace": 30} | values
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         (self.home / "config.toml").write_text("\n".join(["[providers.faulty]", *lines, ""]))
 
-    def hurry(self) -> None:
-        """Give up on an answer, and on looking for a batch, at once: for what is uncertain in any case."""
+    def use_short_timeouts(self) -> None:
+        """Set short timeouts for a create and the search for its batch, for tests where both fail anyway."""
         self.configure(create_timeout=0.5, create_grace=0.1)
 
     def workflow(self) -> Workflow:
-        """Return a new workflow, as a new process would have it."""
+        """Return a new workflow, as in a new process."""
         workflow = Workflow(Registry(), self.reporter)
         self.workflows.append(workflow)
         return workflow
@@ -77,13 +77,13 @@ class Workbench:
         return OpenAIBatchApi(get_provider_by_name("faulty"))
 
     def write(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> Path:
-        """Write an input whose requests carry the plan."""
+        """Write an input whose requests have the plan as their model."""
         path = self.folder / name
         path.write_bytes(b"".join(request_line(f"id-{n}", plan) for n in range(requests)))
         return path
 
     def spec(self, plan: str, requests: int = 4, name: str = "in.jsonl") -> JobSpec:
-        """Check an input of that plan, and return the order to run it."""
+        """Check an input with that plan, and return its job spec."""
         provider = get_provider_by_name("faulty")
         path = self.write(plan, requests, name)
         folder = self.folder / f"work-{name}"
@@ -91,7 +91,7 @@ class Workbench:
         return JobSpec(check_file(open_source(str(path), folder), provider.limits, folder), provider)
 
     def submit(self, plan: str, **options: Any) -> JobRecord:
-        """Submit an order of that plan with a new workflow."""
+        """Submit an input with that plan in a new workflow."""
         return start(self.workflow(), self.spec(plan), **options)[0]
 
     def run(self, plan: str, requests: int = 4) -> Collected:
@@ -101,25 +101,25 @@ class Workbench:
         return collect(workflow, job, self.out)
 
     def forget_downloads(self, job: JobRecord) -> None:
-        """Delete the files of the provider that are kept with a job."""
+        """Delete the downloaded files that are kept with a job."""
         shutil.rmtree(job_folder.folder_of(job) / job_folder.RESULTS)
 
     @property
     def out(self) -> Path:
-        """Where `run` puts the results."""
+        """The result file of `run`."""
         return self.folder / "out.jsonl"
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the published results."""
+        """Return the results in that file."""
         return [json.loads(line) for line in self.out.read_bytes().split(b"\n") if line]
 
     def command(self, *words: str) -> subprocess.Popen[str]:
-        """Start the command line in a process of its own."""
+        """Start the command in its own process."""
         command = [sys.executable, "-m", "openai_batch", *words]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close the workflows."""
         for workflow in self.workflows:
             workflow.close()
 

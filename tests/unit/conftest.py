@@ -1,4 +1,4 @@
-"""What unit tests share: an empty working folder."""
+"""A fixture for unit tests: an empty working folder."""
 
 from __future__ import annotations
 

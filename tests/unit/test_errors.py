@@ -1,4 +1,4 @@
-"""Errors quote servers, models and files: what they say is safe wherever a program shows or keeps it."""
+"""Text of servers, models and files in errors and logs cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ HOSTILE = "x\x1b]0;owned\x07\x9b31m\u202e\nhint: forged"
 SAFE = r"x\x1b]0;owned\x07\x9b31m\u202e\nhint: forged"
 
 
-def test_what_an_error_quotes_controls_nothing() -> None:
-    """In its text, its parts, and the traceback that Python itself prints."""
+def test_text_in_an_error_has_no_control_characters() -> None:
+    """The message, the hint, the details and the traceback contain no control characters."""
     error = BatchError(HOSTILE, hint=HOSTILE, details=[HOSTILE, "more"])
     assert (error.message, error.hint, error.details) == (SAFE, SAFE, (SAFE, "more"))
     assert str(error) == f"{SAFE}\n{SAFE}\nmore"
@@ -27,21 +27,21 @@ def test_what_an_error_quotes_controls_nothing() -> None:
 
 
 def test_an_error_can_be_sent_to_another_process() -> None:
-    """Its copy says the same."""
+    """A pickled or copied error has the same message and attributes."""
     problem = Problem(3, "invalid", "no")
     for error in (
         InputError("a", hint="b", details=["c", "d"], problems=[problem]),
         ApiError("a", hint="b", status=429, retry_after=2.0),
         UnreachableError("a", sent=False),
     ):
-        pickled = pickle.loads(pickle.dumps(error))  # noqa: S301 - it was made here
+        pickled = pickle.loads(pickle.dumps(error))  # noqa: S301 - data of this test
         for again in (pickled, copy.copy(error)):
             assert type(again) is type(error)
             assert (str(again), vars(again)) == (str(error), vars(error))
 
 
-def test_what_is_logged_controls_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """A warning, a note and a transfer are one safe line each."""
+def test_text_in_a_log_has_no_control_characters(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning, a note and a transfer are each logged as one line without control characters."""
     reporter = LoggingReporter()
     with caplog.at_level(logging.INFO, "openai_batch"):
         reporter.warn(HOSTILE)

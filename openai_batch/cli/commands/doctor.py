@@ -74,10 +74,10 @@ def _provider(given: str | None, variable: str | None) -> Provider | None:
 
     Raises UnknownProviderError, and ConfigError for a URL that may not get that key.
     """
-    from openai_batch.providers.config import load, profile_at
-    from openai_batch.providers.lookup import get_provider_by_name
+    from openai_batch.providers.config import profile_at
+    from openai_batch.providers.lookup import default_provider, get_provider_by_name
 
     if given is not None and "://" in given:
         return profile_at(given, variable)
-    name = given or load().default_provider
+    name = given or default_provider()
     return None if name is None else get_provider_by_name(name)

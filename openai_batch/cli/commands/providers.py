@@ -118,11 +118,11 @@ def add(
         "base_url": base_url,
         "api_key_env": api_key_env,
         "api_key_keyring": api_key_keyring,
-        "models": model,
+        "models": model or None,
         "max_requests": max_requests,
         "max_bytes": max_bytes,
     }
-    path = add_profile(name, {key: value for key, value in table.items() if value})
+    path = add_profile(name, {key: value for key, value in table.items() if value is not None})
     if json:
         print_json({"name": name, "config": str(path)})
         return

@@ -43,7 +43,7 @@ def worker_options(settings: ShardSettings) -> list[str]:
     given = {
         "--upstream-key-env": settings.upstream_key_env,
         "--concurrency": settings.concurrency,
-        "--request-timeout": f"{settings.timeout_seconds:g}s",
+        "--request-timeout": f"{settings.timeout_seconds:f}s",
         "--tries": settings.max_tries,
     }
     options += [word for name, value in given.items() if value is not None for word in (name, str(value))]

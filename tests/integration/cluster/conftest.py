@@ -1,4 +1,4 @@
-"""What the tests of clusters share: a store in a folder, its provider, and an echo upstream."""
+"""Fixtures for the tests of clusters: a store in a folder, its provider, and an echo upstream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Cluster:
-    """A store, a provider of it, and what runs the requests."""
+    """A store, a provider that uses it, and the upstream that runs the requests."""
 
     folder: Path
     store: Path
@@ -31,7 +31,7 @@ class Cluster:
     """Where the store is, if it is not the folder."""
 
     def configure(self, **settings: Any) -> None:
-        """Write the profile `cluster`; None takes a setting away."""
+        """Write the profile `cluster`; None removes a setting."""
         given = {
             "kind": "shards",
             "store": self.place or str(self.store),
@@ -49,28 +49,28 @@ class Cluster:
         return invoke(*words, env=self.env)
 
     def prompts(self, count: int, directive: str = "") -> Path:
-        """Write a file of prompts, each with its number, and this directive for the echo."""
+        """Write a file of numbered prompts, each with this directive for the echo."""
         path = self.folder / "prompts.txt"
         path.write_text("".join(f"say {number} {directive}\n" for number in range(count)))
         return path
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers that run."""
+        """Return the process ids of the running workers."""
         listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
         mine = [line for line in listed.splitlines() if f"worker {self.place or self.store}" in line]
         return [int(line.split()[0]) for line in mine]
 
     def starts(self) -> int:
-        """Return how often workers were started."""
+        """Return how many times workers were started."""
         return sum(path.suffix == ".json" for path in self.objects("tries"))
 
     def kill_workers(self) -> None:
-        """End all workers at once, as a crash would."""
+        """Kill all workers at once, as a crash would."""
         for pid in self.workers():
             os.kill(pid, signal.SIGKILL)
 
     def asked(self) -> Counter[str]:
-        """Return how often each prompt was sent to the upstream."""
+        """Return how many times each prompt was sent to the upstream."""
         return Counter(self.echo.calls())
 
     def objects(self, kind: str) -> list[Path]:
@@ -81,7 +81,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Make a store, and a state folder of its own."""
+    """Make a store and a state folder."""
     env: dict[str, str | None] = {
         "OBATCH_STATE_DIR": str(tmp_path / "state"),
         "OBATCH_CONFIG": str(tmp_path / "config.toml"),

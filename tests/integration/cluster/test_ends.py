@@ -1,4 +1,4 @@
-"""How workers and batches end, what is counted then, and what starts the workers again."""
+"""How workers and batches end, which requests are counted, and what starts workers again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IN_BACKGROUND = f"{OBATCH} worker {{store}} {{batch}} {{options}} --of 1 >> {{st
 
 
 def later(cluster: Cluster, seconds: float) -> None:
-    """Let this time pass for what the store says about starts and workers."""
+    """Make starts and workers in the store look this many seconds older."""
     for path in [*cluster.objects("tries"), *cluster.objects("errors"), *cluster.objects("workers")]:
         at = path.stat().st_mtime - seconds
         os.utime(path, (at, at))
@@ -37,7 +37,7 @@ def later(cluster: Cluster, seconds: float) -> None:
 
 @pytest.mark.slow
 def test_a_command_that_fails_is_run_again(cluster: Cluster) -> None:
-    """What was not started is started by the same command; its words are shown line by line."""
+    """If the launch command fails, its output is shown, and the same `obatch` command runs it again."""
     flag = cluster.folder / "up"
     script = f"test -e {flag} || {{ echo slurm is down; echo try later; exit 3; }} >&2; {IN_BACKGROUND}"
     cluster.configure(launcher="command", command=["sh", "-c", script])
@@ -52,8 +52,8 @@ def test_a_command_that_fails_is_run_again(cluster: Cluster) -> None:
     assert set(cluster.asked().values()) == {1}
 
 
-def test_a_command_is_not_waited_for(cluster: Cluster) -> None:
-    """What it starts may keep its output open."""
+def test_background_processes_of_a_command_are_not_waited_for(cluster: Cluster) -> None:
+    """`submit` ends even if a process that the launch command started keeps its output open."""
     cluster.configure(launcher="command", command=["sh", "-c", f"sleep 60 & echo $! > {cluster.folder}/pid"])
     started = time.monotonic()
     start(cluster)
@@ -63,7 +63,7 @@ def test_a_command_is_not_waited_for(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_command_that_was_killed_is_run_again(cluster: Cluster) -> None:
-    """A start that was written down, and never done, is done later."""
+    """A start that was recorded but did not happen is repeated later."""
     cluster.configure(launcher="command", command=["sh", "-c", "kill -9 $PPID"])
     prompts, requests = cluster.prompts(ROWS), cluster.folder / "requests.jsonl"
     cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
@@ -76,8 +76,8 @@ def test_a_command_that_was_killed_is_run_again(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_asked_to_end(cluster: Cluster) -> None:
-    """It ends at once with what it has, and says so; workers are started again after a while."""
+def test_a_worker_that_gets_sigterm(cluster: Cluster) -> None:
+    """On SIGTERM a worker stops and reports it, and workers are started again later."""
     cluster.configure(launcher="command", command=["sh", "-c", IN_BACKGROUND])
     start(cluster)
     wait_until(lambda: answered(cluster, 15), "the first results")
@@ -95,7 +95,7 @@ def test_a_worker_that_is_asked_to_end(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_counts_of_a_cancelled_batch(cluster: Cluster) -> None:
-    """What incomplete shards have is counted."""
+    """The results of incomplete shards are counted."""
     cluster.configure(rows_per_shard=ROWS, workers=1)
     start(cluster, 0.5)
     wait_until(lambda: answered(cluster, 6), "the first results")
@@ -108,7 +108,7 @@ def test_counts_of_a_cancelled_batch(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_an_engine_that_ends(cluster: Cluster) -> None:
-    """The worker ends too, and none of its requests becomes an error."""
+    """If the engine ends, its worker ends too, and no request becomes an error."""
     engine = ["sh", "-c", f"sleep 4 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
     cluster.configure(upstream=None, engine=engine, workers=1, rows_per_shard=1000)
     start(cluster, 1)
@@ -120,8 +120,8 @@ def test_an_engine_that_ends(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_files_of_others_in_the_store(cluster: Cluster) -> None:
-    """They are left alone, and a batch without its input is not shown."""
+def test_files_of_other_programs_in_the_store(cluster: Cluster) -> None:
+    """Other files in the store are ignored, and a batch without its input is not listed."""
     start(cluster, 0.01)
     for name in ("plans/README", "plans/x.json", f"plans/batch_{'0' * 32}.txt"):
         (cluster.store / name).write_text("hello")
@@ -138,7 +138,7 @@ def test_files_of_others_in_the_store(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_blank_lines(cluster: Cluster) -> None:
-    """They are no requests, in whatever shard they are, and nobody else can read what is in the store."""
+    """Blank lines are not counted as requests, and other users cannot read the files in the store."""
     requests = cluster.folder / "requests.jsonl"
     line = '{"custom_id":"%d","method":"POST","url":"/v1/chat/completions","body":{"model":"echo-1","messages":[]}}'
     requests.write_bytes("\r\n\n \n".join(line % number for number in range(25)).encode())
@@ -156,6 +156,7 @@ def test_blank_lines(cluster: Cluster) -> None:
     [
         (["--engine", "vllm"], "either an upstream or an engine"),
         (["--concurrency", "-1"], "--concurrency must be"),
+        (["--concurrency", "10001"], "--concurrency must be a whole number from 1 to 10000"),
         (["--of", "0"], "--of must be"),
         (["--index", "2", "--of", "2"], "--index 2 is not from 0 to 1"),
         (["--upstream-key-env", "sk-0123456789abcdef"], "must be the name of an environment variable"),
@@ -163,7 +164,7 @@ def test_blank_lines(cluster: Cluster) -> None:
     ],
 )
 def test_wrong_options_of_a_worker(cluster: Cluster, words: list[str], message: str) -> None:
-    """They are named, and a key is not shown."""
+    """Wrong options are reported, and a key among them is not shown."""
     given = ["worker", str(cluster.store), f"batch_{'0' * 32}", "--upstream", cluster.echo.base_url]
     done = cluster.run(*given, *words).failed(2, message)
     assert "sk-0123456789abcdef" not in done.err
@@ -171,7 +172,7 @@ def test_wrong_options_of_a_worker(cluster: Cluster, words: list[str], message: 
 
 @pytest.mark.slow
 def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
-    """The engine and its worker end, and the batch has ended when they have."""
+    """`cancel` ends the starting engine and its worker, and then the batch is cancelled."""
     cluster.configure(upstream=None, engine=["sleep", "601"], workers=1)
     start(cluster)
     wait_until(lambda: bool(cluster.objects("workers")), "a sign of life")
@@ -184,7 +185,7 @@ def test_a_cancel_while_an_engine_starts(cluster: Cluster) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the end of its parent")
 def test_an_engine_whose_worker_is_killed(cluster: Cluster) -> None:
-    """It does not stay, and keep the GPU."""
+    """The engine of a killed worker ends too."""
     engine = ["sleep", "607"]
     cluster.configure(upstream=None, engine=engine, workers=1)
     start(cluster)
@@ -206,7 +207,7 @@ def worker(cluster: Cluster, batch: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 def test_a_worker_that_is_started_before_its_store_is_there(cluster: Cluster) -> None:
-    """It waits for it, as one does that runs already."""
+    """The worker waits until the store is there."""
     cluster.configure(launcher="command", command=["true"])
     batch = start(cluster, 0.01)
     away = cluster.folder / "away"
@@ -221,7 +222,7 @@ def test_a_worker_that_is_started_before_its_store_is_there(cluster: Cluster) ->
 
 @pytest.mark.slow
 def test_a_worker_of_a_cancelled_batch(cluster: Cluster) -> None:
-    """It ends without an error, so that no engine starts it again and again."""
+    """A worker of a cancelled batch exits with code 0 and sends no request."""
     cluster.configure(launcher="command", command=["true"])
     batch = start(cluster)
     cluster.run("cancel", "1").succeeded()
@@ -233,7 +234,7 @@ def test_a_worker_of_a_cancelled_batch(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_workers_that_never_report(cluster: Cluster) -> None:
-    """`status` says so after a minute: they may wait for room, or have failed before they could say it."""
+    """`status` says for how long no worker has reported, unless the batch is cancelled."""
     cluster.configure(launcher="command", command=["true"])
     start(cluster)
     assert "no worker" not in cluster.run("status").succeeded().out
@@ -248,20 +249,20 @@ def test_workers_that_never_report(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_workers_that_have_all_failed(cluster: Cluster) -> None:
-    """`status` says that none runs, and why, while nobody waits for the job."""
+    """`status` says that no worker runs, why, and that `obatch wait` starts them again."""
     cluster.configure(launcher="command", command=["sh", "-c", IN_BACKGROUND], upstream_key_env="NOT_SET_ANYWHERE")
     start(cluster)
     wait_until(lambda: bool(cluster.objects("errors")), "the end of the worker")
     later(cluster, 720)
     for path in cluster.objects("errors"):
-        os.utime(path, (path.stat().st_mtime + 1,) * 2)  # it came after the start
+        os.utime(path, (path.stat().st_mtime + 1,) * 2)  # later than the start
     shown = cluster.run("status").succeeded().out
     assert "no worker has reported for 12 min; `obatch wait` starts them again: the key of the upstream is" in shown
 
 
 @pytest.mark.slow
 def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
-    """`status` shows why nothing goes on, as it does for the local provider."""
+    """`status` and `wait` show that the upstream cannot be reached."""
     cluster.configure(upstream="http://127.0.0.1:9/v1", workers=1)
     start(cluster)
 
@@ -290,7 +291,7 @@ def test_an_upstream_that_comes_late(cluster: Cluster) -> None:
 
 
 def without(cluster: Cluster, package: str) -> None:
-    """Let the commands of the cluster run as if a package were not installed."""
+    """Make the cluster's commands run as if a package were not installed."""
     modules = cluster.folder / "modules"
     modules.mkdir()
     (modules / "sitecustomize.py").write_text(f"import sys\nsys.modules[{package!r}] = None\n")
@@ -299,7 +300,7 @@ def without(cluster: Cluster, package: str) -> None:
 
 @pytest.mark.slow
 def test_an_engine_without_the_embedded_one(cluster: Cluster) -> None:
-    """A worker with an engine of its own needs the extra `serve` alone."""
+    """A worker with its own engine needs only the extra `serve`."""
     without(cluster, "xllamacpp")
     engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
     cluster.configure(upstream=None, engine=engine, workers=1)
@@ -309,7 +310,7 @@ def test_an_engine_without_the_embedded_one(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_worker_without_its_extra(cluster: Cluster) -> None:
-    """What is missing there is shown here."""
+    """The package that a worker lacks is shown by `wait`."""
     without(cluster, "aiohttp")
     start(cluster)
     done = cluster.run("wait").failed(5, "failed, 0 of 60")
@@ -318,7 +319,7 @@ def test_a_worker_without_its_extra(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_store_in_another_place(cluster: Cluster) -> None:
-    """A profile whose store has changed does not show the state that was seen last as if it were new."""
+    """If the profile has another store now, `status` of an old job is an error; `status --offline` works."""
     start(cluster)
     cluster.configure(store=str(cluster.folder / "other"))
     for words in (["status"], ["cancel", "1"]):
@@ -328,7 +329,7 @@ def test_a_store_in_another_place(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_workers_of_a_lost_state_folder(cluster: Cluster) -> None:
-    """They still run, as their signs of life say, so they are not started a second time."""
+    """Workers that still run are not started again after the state folder was deleted."""
     start(cluster, 1)
     wait_until(lambda: len(cluster.objects("workers")) == 2, "signs of life")
     shutil.rmtree(cluster.folder / "state")

@@ -1,4 +1,4 @@
-"""Workers, drivers and stores that fail: no result is lost, none is double, and little is repeated."""
+"""Workers, drivers and stores that fail: no result is lost or doubled, and few requests are repeated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONCURRENCY = 4
 
 
 def start(cluster: Cluster, seconds: float = 0.3) -> str:
-    """Submit a job whose requests take this long, and return the id of its batch."""
+    """Submit a job whose requests take this many seconds, and return the id of its batch."""
     prompts = cluster.prompts(ROWS, f"!sleep={seconds}")
     requests = cluster.folder / "requests.jsonl"
     cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
@@ -33,7 +33,7 @@ def start(cluster: Cluster, seconds: float = 0.3) -> str:
 
 
 def answered(cluster: Cluster, at_least: int) -> bool:
-    """Return whether so many results are in journals and parts."""
+    """Return whether at least this many results are in journals and parts."""
     files = [*cluster.objects("journal"), *cluster.objects("parts")]
     return sum(path.read_bytes().count(b"\n") for path in files if path.exists()) >= at_least
 
@@ -51,13 +51,13 @@ def collect(cluster: Cluster) -> list[str]:
 
 
 def repeated(cluster: Cluster) -> int:
-    """Return how many requests were sent more often than once."""
+    """Return how many requests were repeated."""
     return sum(count - 1 for count in cluster.asked().values())
 
 
 @pytest.mark.slow
 def test_a_killed_worker(cluster: Cluster) -> None:
-    """Its shards are run by workers that are started later; only what it had in flight is repeated."""
+    """Later workers run the shards of a killed one, and repeat only the requests that it had sent without a result."""
     start(cluster)
     wait_until(lambda: answered(cluster, 15), "the first results")
     os.kill(cluster.workers()[0], signal.SIGKILL)
@@ -68,7 +68,7 @@ def test_a_killed_worker(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_all_killed_with_the_driver(cluster: Cluster) -> None:
-    """The same command again goes on where the workers were."""
+    """After the workers and the command were killed, the same command continues their work."""
     start(cluster)
     with subprocess.Popen([*COMMAND, "wait"], env=environment(cluster.env), stderr=subprocess.DEVNULL) as waiting:
         wait_until(lambda: answered(cluster, 15), "the first results")
@@ -80,8 +80,8 @@ def test_all_killed_with_the_driver(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_killed_again_and_again(cluster: Cluster) -> None:
-    """Each time something is complete, workers are started again."""
+def test_workers_killed_several_times(cluster: Cluster) -> None:
+    """Workers are started again as long as each start completes something."""
     start(cluster, 0.1)
     with subprocess.Popen([*COMMAND, "wait"], env=environment(cluster.env), stderr=subprocess.DEVNULL) as waiting:
         for results in (12, 24, 36):
@@ -94,7 +94,7 @@ def test_killed_again_and_again(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_torn_journal(cluster: Cluster) -> None:
-    """Half a line at the end of a journal, and rubbish in it, cost only these lines."""
+    """An incomplete line at the end of a journal, and an invalid one in it, lose only those lines."""
     start(cluster)
     wait_until(lambda: len(cluster.objects("journal")) == 2 and answered(cluster, 6), "two journals")
     cluster.kill_workers()
@@ -107,7 +107,7 @@ def test_torn_journal(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_two_workers_on_the_same_shards(cluster: Cluster) -> None:
-    """Requests may be sent twice, but not all of them, and each part is written once: the results are whole."""
+    """Two workers on the same shards repeat less than half of the requests, and the results are complete."""
     cluster.configure(launcher="command", command=["true"], rows_per_shard=2)
     batch = start(cluster)
     words = ["worker", str(cluster.store), batch, "--upstream", cluster.echo.base_url, "--concurrency", "2"]
@@ -120,7 +120,7 @@ def test_two_workers_on_the_same_shards(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
-    """Workers wait for it, and write nothing to the place where it was; then they go on, and repeat nothing."""
+    """While the store is missing, workers wait and write nothing in its place; then they continue, without repeats."""
     start(cluster)
     wait_until(lambda: answered(cluster, 10), "the first results")
     away = cluster.folder / "away"
@@ -141,7 +141,7 @@ def test_the_store_is_gone_for_a_while(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_workers_that_cannot_work(cluster: Cluster) -> None:
-    """They are started three times; then the batch ends as failed, and nothing is lost."""
+    """Workers that cannot run are started three times; then the batch fails, and `retry` sends all requests."""
     cluster.configure(upstream_key_env="NOT_SET_ANYWHERE")
     start(cluster)
     done = cluster.run("wait").failed(5, "failed, 0 of 60")
@@ -156,7 +156,7 @@ def test_workers_that_cannot_work(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_cancel(cluster: Cluster) -> None:
-    """What is in flight is finished and kept; `retry` sends only the rest."""
+    """Requests in flight are finished, and `retry` sends only the others."""
     start(cluster, 2)
     wait_until(lambda: answered(cluster, 12), "the first results")
     cluster.run("cancel", "1").succeeded()
@@ -172,7 +172,7 @@ def test_cancel(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_the_window_is_over(cluster: Cluster) -> None:
-    """A batch that takes too long expires with what it has; `retry` sends only the rest."""
+    """A batch that takes too long expires with its results, and `retry` sends only the other requests."""
     cluster.configure(completion_window="6s")
     start(cluster, 1)
     done = cluster.run("wait")
@@ -184,13 +184,13 @@ def test_the_window_is_over(cluster: Cluster) -> None:
         cluster.run("retry").succeeded()
         done, tries = cluster.run("wait"), tries + 1
     collect(cluster)
-    assert repeated(cluster) <= tries * 2 * CONCURRENCY  # no call continues after the window
+    assert repeated(cluster) <= tries * 2 * CONCURRENCY  # calls stop at the end of the window
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("registry", ["kept", "lost"])
 def test_the_cluster_is_gone(cluster: Cluster, registry: str) -> None:
-    """`recover`, `wait`, `status` and `download` need the store alone."""
+    """`recover`, `wait`, `status` and `download` need only the store."""
     start(cluster, 0.01)
     wait_until(lambda: len(cluster.objects("parts")) == ROWS // 10, "the end of the batch")
     cluster.echo.kill()

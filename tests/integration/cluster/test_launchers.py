@@ -1,4 +1,4 @@
-"""What starts workers: a command, Ray's Jobs API, and a model server beside each worker."""
+"""How workers are started: by a command, through Ray's Jobs API, and with a model server for each worker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(cluster: Cluster, *words: str) -> Any:
 
 @pytest.mark.slow
 def test_a_command(cluster: Cluster) -> None:
-    """The words of the command get the store, the batch and the options of the workers."""
+    """The placeholders in the command are replaced by the store, the batch and the worker options."""
     script = f"{OBATCH} worker {{store}} {{batch}} {{options}} & echo {{name}} {{number}} {{workers}} >> {{store}}/said"
     cluster.configure(launcher="command", command=["sh", "-c", script])
     done, output = run(cluster)
@@ -47,7 +47,7 @@ def test_a_command(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_options_with_quotes(cluster: Cluster) -> None:
-    """The environment of a command has them as they are, for templates and shells."""
+    """The command gets its options with quotes in environment variables too."""
     engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port $1", "it's", "{port}"]
     script = f'eval "{OBATCH} worker $OBATCH_STORE $OBATCH_BATCH $OBATCH_OPTIONS" &'
     cluster.configure(launcher="command", command=["sh", "-c", script], upstream=None, engine=engine)
@@ -58,7 +58,7 @@ def test_options_with_quotes(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_command_that_fails(cluster: Cluster) -> None:
-    """Its own words are shown; the same command again tries again, and there is one batch."""
+    """The error output of the command is shown; running `obatch run` again uses the same batch."""
     cluster.configure(launcher="command", command=["sh", "-c", "echo no such queue >&2; exit 3"])
     done, output = run(cluster)
     done.failed(1, "the command that starts the workers failed (3): no such queue")
@@ -71,7 +71,7 @@ def test_a_command_that_fails(cluster: Cluster) -> None:
 
 
 def test_a_command_that_is_missing(cluster: Cluster) -> None:
-    """It is refused before anything is written to the store."""
+    """A command that does not exist is an error, and nothing is written to the store."""
     cluster.configure(launcher="command", command=["no-such-program"])
     run(cluster)[0].failed(2, "there is no program no-such-program")
     assert not cluster.store.exists()
@@ -79,8 +79,8 @@ def test_a_command_that_is_missing(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_an_engine_beside_the_worker(cluster: Cluster) -> None:
-    """It is started with a free port, answers, and is ended with the worker."""
-    # The echo ends when its standard input does.
+    """The engine is started on a free port, and is stopped when the worker ends."""
+    # The echo stops at the end of its standard input.
     engine = ["sh", "-c", f"sleep 600 | {shlex.join([sys.executable, str(ECHO)])} --port {{port}}"]
     cluster.configure(upstream=None, engine=engine, workers=1)
     done, output = run(cluster)
@@ -95,14 +95,14 @@ def test_an_engine_beside_the_worker(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_an_engine_that_does_not_start(cluster: Cluster) -> None:
-    """Its end is named."""
+    """`status` shows the exit code of the engine."""
     cluster.configure(upstream=None, engine=["sh", "-c", "exit 9"], workers=1)
     done = run(cluster)[0].failed(5, "failed")
     assert "the engine ended with exit code 9" in cluster.run("status").out, done
 
 
 class Ray(ThreadingHTTPServer):
-    """The Jobs API of Ray 2.60, as far as it is used: a job runs its entrypoint in a process."""
+    """The part of the Jobs API of Ray 2.60 that is used: a job runs its entrypoint in a process."""
 
     def __init__(self, env: dict[str, str], token: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), RayHandler)
@@ -110,23 +110,23 @@ class Ray(ThreadingHTTPServer):
         self.token = token
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}
         self.posts = 0
-        self.page = ""  # what is answered in place of all else
-        self.busy = 0  # how many more questions about jobs are not answered
-        self.lose: list[str] = []  # "answer" or "request", for each POST
+        self.page = ""  # the answer to every GET, if set
+        self.busy = 0  # how many requests for a job get a 503
+        self.lose: list[str] = []  # what to lose of each POST: "answer" or "request"
 
     @property
     def address(self) -> str:
-        """The URL."""
+        """Return the URL."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
 class RayHandler(BaseHTTPRequestHandler):
-    """The calls."""
+    """The routes of the Jobs API."""
 
     server: Ray
 
     def do_GET(self) -> None:
-        """Show the version, or a job."""
+        """Return the version or a job."""
         if self.server.page:
             self.send(200, self.server.page)
             return
@@ -145,7 +145,7 @@ class RayHandler(BaseHTTPRequestHandler):
         self.send(200, {"status": "RUNNING" if code is None else "FAILED" if code else "SUCCEEDED"})
 
     def do_POST(self) -> None:
-        """Submit a job; a second one with the same id is refused, as Ray does it: with a 500."""
+        """Submit a job; answer 500 to an id that exists, as Ray does."""
         content = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.posts += 1
         lost = self.server.lose.pop(0) if self.server.lose else ""
@@ -165,7 +165,7 @@ class RayHandler(BaseHTTPRequestHandler):
         self.send(200, {"job_id": name, "submission_id": name})
 
     def send(self, status: int, content: Any) -> None:
-        """Answer, if the token is right."""
+        """Send an answer, or 401 if the token is wrong."""
         if self.server.token and self.headers.get("authorization") != f"Bearer {self.server.token}":
             status, content = 401, "Unauthorized"
         data = json.dumps(content).encode() if isinstance(content, dict) else content.encode()
@@ -175,7 +175,7 @@ class RayHandler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Write nothing."""
+        """Log nothing."""
 
 
 FAKE_RAY = '''
@@ -200,7 +200,7 @@ def get(futures): return [future.result() for future in futures]
 
 @pytest.fixture
 def ray(cluster: Cluster) -> Iterator[Ray]:
-    """Run the API, and let the cluster use it."""
+    """Run the API, and configure the cluster to use it."""
     modules = cluster.folder / "modules"
     modules.mkdir()
     (modules / "ray.py").write_text(FAKE_RAY)
@@ -220,7 +220,7 @@ def ray(cluster: Cluster) -> Iterator[Ray]:
 
 @pytest.mark.slow
 def test_ray(cluster: Cluster, ray: Ray) -> None:
-    """One Ray job runs the batch, and its id is made of the batch's."""
+    """One Ray job runs the batch, and its id contains the id of the batch."""
     done, output = run(cluster)
     done.succeeded()
     assert len(output.read_text().splitlines()) == 20
@@ -231,7 +231,7 @@ def test_ray(cluster: Cluster, ray: Ray) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["answer", "request"])
 def test_a_lost_answer_of_ray(cluster: Cluster, ray: Ray, lost: str) -> None:
-    """Ray is asked for the job: there is one, however often it was submitted."""
+    """If the answer to a submission is lost, there is still one Ray job."""
     ray.lose = [lost]
     done, output = run(cluster)
     if lost == "request":
@@ -245,7 +245,7 @@ def test_a_lost_answer_of_ray(cluster: Cluster, ray: Ray, lost: str) -> None:
 
 @pytest.mark.slow
 def test_a_killed_ray_driver(cluster: Cluster, ray: Ray) -> None:
-    """When Ray says that the job has ended early, it is started once more."""
+    """If the Ray job ends early, it is started again."""
     prompts = cluster.prompts(40, "!sleep=0.5")
     requests = cluster.folder / "requests.jsonl"
     cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
@@ -259,7 +259,7 @@ def test_a_killed_ray_driver(cluster: Cluster, ray: Ray) -> None:
 
 @pytest.mark.slow
 def test_a_token_for_ray(cluster: Cluster, ray: Ray) -> None:
-    """It comes from the variable that the profile names; a wrong one is an error of the key."""
+    """The token comes from the variable in the profile and is stored in no file; a wrong one exits with code 4."""
     ray.token = "canary-of-ray-0123456789"
     cluster.configure(launcher="ray", address=ray.address, api_key_env="RAY_TOKEN")
     cluster.env["RAY_TOKEN"] = "wrong-token-0123456789"
@@ -273,7 +273,7 @@ def test_a_token_for_ray(cluster: Cluster, ray: Ray) -> None:
 
 @pytest.mark.slow
 def test_ray_that_does_not_answer_for_a_while(cluster: Cluster, ray: Ray) -> None:
-    """The waiting goes on, also through a proxy for other hosts."""
+    """`wait` continues if Ray answers with an error once, and does not use the proxy for this machine."""
     cluster.env["http_proxy"] = "http://127.0.0.1:9"
     prompts, requests = cluster.prompts(20, "!sleep=1"), cluster.folder / "requests.jsonl"
     cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
@@ -285,7 +285,7 @@ def test_ray_that_does_not_answer_for_a_while(cluster: Cluster, ray: Ray) -> Non
 
 @pytest.mark.slow
 def test_an_address_that_is_not_ray(cluster: Cluster, ray: Ray) -> None:
-    """A web page is named as what it is, and an address with a password is refused without showing it."""
+    """An address that is not Ray's is an error; an address with a password is refused without showing it."""
     ray.page = "<html>sign in</html>"
     run(cluster)[0].failed(1, "does not answer as Ray does: /api/version is no JSON object", "dashboard")
     cluster.configure(launcher="ray", address="http://me:canary0123456789@head:8265")
@@ -293,8 +293,8 @@ def test_an_address_that_is_not_ray(cluster: Cluster, ray: Ray) -> None:
     assert "canary" not in done.err
 
 
-def test_a_key_in_the_environment_of_ray(cluster: Cluster) -> None:
-    """It goes to Ray, and is not shown."""
+def test_a_key_in_the_environment_of_ray_is_not_shown(cluster: Cluster) -> None:
+    """`providers show` prints the name of the variable, but not its value."""
     environment_of_ray = {"env_vars": {"HF_TOKEN": "hf_canary0123456789"}}
     cluster.configure(launcher="ray", address="http://127.0.0.1:8265", runtime_env=environment_of_ray)
     for form in ([], ["--json"]):

@@ -1,4 +1,4 @@
-"""A store in S3: the same job, killed workers, and a store that does not answer for a while."""
+"""A store in S3: a whole job, killed workers, and a store that does not answer for a while."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ROWS = 60
 
 @dataclass
 class Line:
-    """The connection to a server, which can be cut."""
+    """A connection to a server that can be interrupted."""
 
     port: int
     cut: bool = False
     open: list[socket.socket] = field(default_factory=list)
 
     def serve(self, door: socket.socket) -> None:
-        """Pass connections on, until the door is closed."""
+        """Forward connections until the socket is closed."""
         with contextlib.suppress(OSError):
             while True:
                 client, _ = door.accept()
@@ -45,7 +45,7 @@ class Line:
                 threading.Thread(target=self.connect, args=(client, server), daemon=True).start()
 
     def connect(self, client: socket.socket, server: socket.socket) -> None:
-        """Pass bytes on in both directions, until both have ended."""
+        """Forward bytes in both directions until both sides have ended."""
         pair = [client, server]
         self.open += pair
         answers = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
@@ -57,7 +57,7 @@ class Line:
             connection.close()
 
     def cut_now(self) -> None:
-        """End all connections, and refuse new ones."""
+        """Close all connections and refuse new ones."""
         self.cut = True
         for connection in tuple(self.open):
             with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
 
 @pytest.fixture
 def bucket(cluster: Cluster) -> Iterator[tuple[Store, Line]]:
-    """Let the cluster of the test have its store in a bucket, behind a line that can be cut."""
+    """Put the store of the cluster into a bucket, behind a connection that can be interrupted."""
     with s3_server() as server, socket.create_server(("127.0.0.1", 0)) as door:
         line = Line(int(urlsplit(server.url).port or 0))
         threading.Thread(target=line.serve, args=(door,), daemon=True).start()
@@ -94,14 +94,14 @@ def stored(server: Store) -> BucketStore:
 
 def results(server: Store) -> int:
     """Return how many results are in journals and parts."""
-    time.sleep(0.2)  # the server answers one request at a time
+    time.sleep(0.2)  # the server handles one request at a time
     store = stored(server)
     keys = [found.key for found in store.list("batches") if "/journal/" in found.key or "/parts/" in found.key]
     return sum(store.read(key).count(b"\n") for key in keys)
 
 
 def start(cluster: Cluster, seconds: float) -> None:
-    """Submit a job whose requests take this long."""
+    """Submit a job whose requests take this many seconds."""
     requests = cluster.folder / "requests.jsonl"
     prompts = cluster.prompts(ROWS, f"!sleep={seconds}")
     cluster.run("prepare", str(prompts), "-m", "echo-1", "-o", str(requests)).succeeded()
@@ -119,7 +119,7 @@ def collect(cluster: Cluster) -> None:
 
 @pytest.mark.slow
 def test_a_whole_job(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
-    """Each request is sent once, and only the input and the parts stay in the bucket."""
+    """Each request is sent once, and only the records of starts, the parts and the end stay in the bucket."""
     start(cluster, 0.01)
     collect(cluster)
     assert set(cluster.asked().values()) == {1}
@@ -129,7 +129,7 @@ def test_a_whole_job(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
 
 @pytest.mark.slow
 def test_killed_workers(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
-    """What was flushed is not repeated."""
+    """Results that were written to the store are not requested again."""
     start(cluster, 1)
     wait_until(lambda: results(bucket[0]) >= 16, "the first flush")
     flushed = results(bucket[0])
@@ -142,7 +142,7 @@ def test_killed_workers(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
 
 @pytest.mark.slow
 def test_the_store_does_not_answer_for_a_while(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
-    """Workers wait for it, and then they go on: nothing is repeated."""
+    """Workers wait for the store and then continue, and no request is repeated."""
     start(cluster, 0.5)
     wait_until(lambda: results(bucket[0]) >= 10, "the first results")
     bucket[1].cut_now()
@@ -153,7 +153,7 @@ def test_the_store_does_not_answer_for_a_while(cluster: Cluster, bucket: tuple[S
 
 
 def test_a_bucket_that_is_missing(cluster: Cluster, bucket: tuple[Store, Line]) -> None:
-    """`doctor` sees it, and nothing is sent."""
+    """`doctor` and `run` report the missing bucket, and nothing is sent."""
     cluster.place = "s3://not-there/obatch"
     cluster.configure()
     assert "there is no bucket s3://not-there" in cluster.run("doctor", "cluster").out

@@ -1,4 +1,4 @@
-"""Programs that use a cluster: the same calls as for any provider."""
+"""Python programs that use a cluster."""
 
 from __future__ import annotations
 

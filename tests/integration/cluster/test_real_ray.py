@@ -1,4 +1,4 @@
-"""A real Ray on this machine: two workers, of which one is killed.
+"""A real Ray on this machine, with two workers, one of which is killed.
 
 It needs 700 MB of packages, so it runs only with OBATCH_TEST_RAY=1: the packages are installed into an environment of
 its own. OBATCH_TEST_RAY can name the Python of an environment that has them.
@@ -44,13 +44,17 @@ def ray_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ray(cluster: Cluster, ray_python: Path) -> Iterator[str]:
-    """Start a cluster of one machine, and give the address of its dashboard."""
+    """Start a Ray cluster on this machine, and return the address of its dashboard."""
     program = ray_python.with_name("ray")
     env = {**os.environ, **{name: value or "" for name, value in cluster.env.items()}}
     env |= {"RAY_AUTH_MODE": "disabled", "PATH": f"{ray_python.parent}:{env['PATH']}"}
     env |= {"RAY_TMPDIR": str(cluster.folder / "ray"), "RAY_USAGE_STATS_ENABLED": "0"}
     words = ["start", "--head", "--num-cpus=2", "--dashboard-port", str(PORT), "--dashboard-host=127.0.0.1"]
-    words += ["--port=0", f"--temp-dir=/tmp/ray-of-{os.getpid()}", "--disable-usage-stats"]  # sockets have short paths
+    words += [
+        "--port=0",
+        f"--temp-dir=/tmp/ray-of-{os.getpid()}",
+        "--disable-usage-stats",
+    ]  # sockets need short paths
     subprocess.run([program, *words], env=env, check=True)
     try:
         yield f"http://127.0.0.1:{PORT}"
@@ -59,7 +63,7 @@ def ray(cluster: Cluster, ray_python: Path) -> Iterator[str]:
 
 
 def test_one_of_two_workers_is_killed(cluster: Cluster, ray: str) -> None:
-    """Ray starts its task again; the results are whole, and what it had in flight is all that is repeated."""
+    """Ray restarts the task, the results are complete, and at most the requests in flight are repeated."""
     cluster.configure(launcher="ray", address=ray, task_options={"num_cpus": 1})
     requests, output = cluster.folder / "requests.jsonl", cluster.folder / "answers.jsonl"
     prompts = cluster.prompts(ROWS, "!sleep=1")
@@ -73,4 +77,4 @@ def test_one_of_two_workers_is_killed(cluster: Cluster, ray: str) -> None:
     ids = [json.loads(line)["custom_id"] for line in output.read_text().splitlines()]
     assert len(ids) == len(set(ids)) == ROWS
     assert sum(cluster.asked().values()) - ROWS <= 4
-    assert cluster.starts() == 1  # it was Ray that started the worker again
+    assert cluster.starts() == 1  # Ray restarted the worker, not obatch

@@ -1,4 +1,4 @@
-"""Whole jobs on a provider of kind `shards`: the commands mean what they always mean."""
+"""A whole job on a provider of kind `shards`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_a_job_from_prompts_to_answers(cluster: Cluster) -> None:
-    """`run` sends the input to the store, and workers on this machine answer it; each request is sent once."""
+    """`run` sends the input to the store, workers answer it, and each request is sent once."""
     output = cluster.folder / "answers.jsonl"
     done = cluster.run("run", str(cluster.prompts(35)), "-p", "cluster", "-m", "echo-1", "-o", str(output))
     done.succeeded()
@@ -37,3 +37,10 @@ def test_nothing_of_a_removed_job_is_left(cluster: Cluster) -> None:
     assert len(list(workers.iterdir())) == 2
     cluster.run("rm", "2").succeeded()
     assert [folder.name for folder in workers.iterdir()] == kept
+
+
+def test_a_time_for_results_that_a_store_does_not_have_is_refused(cluster: Cluster) -> None:
+    """A store keeps results until they are deleted, so the option is an error before anything is sent."""
+    words = ["run", str(cluster.prompts(3)), "-p", "cluster", "-m", "echo-1", "-o", str(cluster.folder / "a.jsonl")]
+    cluster.run(*words, "--output-expires-after", "7d").failed(2, "keeps files of results until they are deleted")
+    assert not cluster.asked()

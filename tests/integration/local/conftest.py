@@ -1,4 +1,4 @@
-"""One echo upstream and one server in front of it, shared by the tests that leave them as they are."""
+"""An echo upstream and a server in front of it, shared by tests that do not change them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _posix() -> None:
-    """Need a system on which the local provider runs."""
+    """Skip on systems on which the local provider does not run."""
     if WINDOWS:
         pytest.skip("the local provider does not run on Windows")
 
@@ -39,6 +39,6 @@ def server(echo: EchoUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def client(server: LocalServer) -> Iterator[OpenAI]:
-    """The official client of the shared server."""
+    """The OpenAI client of the shared server."""
     with server.client() as made:
         yield made

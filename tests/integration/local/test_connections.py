@@ -1,4 +1,4 @@
-"""Connections that never send a whole request: they end soon, and leave room for the owner's."""
+"""Connections that never send a complete request time out, and leave room for those of the owner."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _connect(server: LocalServer) -> socket.socket:
 
 
 def _ended(connection: socket.socket, send: bytes) -> bool:
-    """Send something; return whether the other side has closed the connection."""
+    """Send bytes; return whether the other side has closed the connection."""
     try:
         connection.sendall(send)
         connection.settimeout(0.01)
@@ -44,8 +44,8 @@ def _ended(connection: socket.socket, send: bytes) -> bool:
     return True
 
 
-def test_a_head_that_does_not_end(server: LocalServer) -> None:
-    """Silence, a head or a body that trickles in, and a second head that trickles in end the connection in time."""
+def test_slow_or_silent_connections_are_closed(server: LocalServer) -> None:
+    """Connections that send nothing, or a slow header or body, are closed in time."""
     port = urlsplit(server.base_url).port
     head = f"Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {server.token}\r\n"
     upload = "POST /v1/files HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 100000\r\n"
@@ -76,8 +76,8 @@ def test_a_head_that_does_not_end(server: LocalServer) -> None:
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="starts a server with few open files")
-def test_strangers_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) -> None:
-    """With 2,000 idle connections that have no token, and with few open files, the owner is answered at once."""
+def test_idle_connections_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) -> None:
+    """With 2,000 idle connections without a token, and few open files, the owner is still answered."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     few = ("prlimit", "--nofile=512:512")
@@ -92,7 +92,7 @@ def test_strangers_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) 
             begin = time.monotonic()
             assert server.request("GET", "/v1/files")[0] == 200
             assert time.monotonic() < begin + 5
-            own.request("GET", "/health", headers=headers)  # the owner's other connection is still there
+            own.request("GET", "/health", headers=headers)  # the owner's other connection is still open
             assert own.getresponse().status == 200
             own.close()
     finally:
@@ -100,7 +100,7 @@ def test_strangers_leave_room_for_the_owner(tmp_path: Path, echo: EchoUpstream) 
 
 
 def test_many_requests_of_the_owner_at_once(server: LocalServer) -> None:
-    """Hundreds of connections that the owner opens at once are all answered."""
+    """800 connections that the owner opens at once are all answered."""
     port = urlsplit(server.base_url).port
     request = (
         f"GET /v1/files?limit=1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {server.token}\r\n\r\n"

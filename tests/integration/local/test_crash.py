@@ -1,4 +1,4 @@
-"""The server is killed, or asked to stop, in the middle of its work, and goes on."""
+"""The server continues its work after it is killed or stopped."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ CONCURRENCY = 8
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
-    """Every request has one answer. A stop asks at most what was in flight again, a crash the backlog too."""
-    # The last ones keep the batch from its end, however late we look.
+def test_a_batch_continues_after_the_server_ended(tmp_path: Path, echo: EchoUpstream, how: str) -> None:
+    """Each request has one answer. After a stop only requests in flight are repeated, after a crash the backlog too."""
+    # The last requests are slow, so that the batch still runs when it is checked.
     pauses = [0.01] * (ROWS - CONCURRENCY) + [3] * CONCURRENCY
     texts = [f"!sleep={pause} {how} {i} {tmp_path.name}" for i, pause in enumerate(pauses)]
     with local_server(tmp_path, upstream=echo.base_url, concurrency=CONCURRENCY) as server:
@@ -67,7 +67,7 @@ def test_goes_on_after_its_end(tmp_path: Path, echo: EchoUpstream, how: str) -> 
 
 
 def test_killed_while_the_disk_hangs(tmp_path: Path, echo: EchoUpstream) -> None:
-    """The upstream gets no more than the backlog takes, and after a crash just these requests are sent again."""
+    """While the disk hangs, requests stop when the backlog is full, and only those are repeated after a crash."""
     texts = [f"!sleep=0.01 hangs {i} {tmp_path.name}" for i in range(900)]
     mine = set(texts)
 
@@ -95,8 +95,8 @@ def test_killed_while_the_disk_hangs(tmp_path: Path, echo: EchoUpstream) -> None
         assert asked() == len(texts) + lost
 
 
-def test_expires_while_away(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A batch whose window ends while the server is away is expired at the next start, with what it had."""
+def test_expires_while_the_server_is_down(tmp_path: Path, echo: EchoUpstream) -> None:
+    """A batch whose window ends while the server is down is expired at the next start, with its results."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
             batch = start(client, chat_file(["away", "!sleep=60 away"]), window="4s")
@@ -113,7 +113,7 @@ def test_expires_while_away(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_cancelled_before_the_crash(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A batch that was being cancelled when the server died is cancelled, and never completes."""
+    """A batch that was being cancelled when the server was killed is cancelled, not completed."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
             batch = start(client, chat_file(["!sleep=60 c", *(f"c {i}" for i in range(3000))]))
@@ -128,7 +128,7 @@ def test_cancelled_before_the_crash(tmp_path: Path, echo: EchoUpstream) -> None:
 
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0, 1.4])
 def test_counts_agree_with_the_files(tmp_path: Path, echo: EchoUpstream, seconds: float) -> None:
-    """Wherever a crash falls, before or after a cancel, the counts are the lines of the two files."""
+    """After crashes before and after a cancel, the counts are the numbers of lines in the two files."""
     texts = [f"!sleep=0.02{' !status=400' if i % 3 else ''} {seconds} {i} {tmp_path.name}" for i in range(400)]
     with local_server(tmp_path, upstream=echo.base_url, concurrency=8) as server:
         with server.client() as client:
@@ -148,7 +148,7 @@ def test_counts_agree_with_the_files(tmp_path: Path, echo: EchoUpstream, seconds
 
 
 def test_one_server_for_one_state(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A second server over the same state refuses to start, and the first one goes on."""
+    """A second server with the same state folder does not start, and the first one keeps running."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         second = subprocess.run(
             [sys.executable, "-m", "openai_batch.local", json.dumps(server.settings)],
@@ -164,7 +164,7 @@ def test_one_server_for_one_state(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_stops_on_signals(tmp_path: Path, echo: EchoUpstream) -> None:
-    """SIGTERM and SIGINT end the server with exit code 0, and its address file goes with it."""
+    """SIGTERM and SIGINT stop the server with exit code 0, and its address file is deleted."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             assert server.process is not None
@@ -176,7 +176,7 @@ def test_stops_on_signals(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_idle_exit(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A server without work and requests ends by itself, but never before its batches have ended."""
+    """An idle server stops by itself, but not before its batches have ended."""
     with local_server(tmp_path, upstream=echo.base_url, idle_seconds=2) as server:
         with server.client() as client:
             batch = start(client, chat_file(["!sleep=4 idle"]))

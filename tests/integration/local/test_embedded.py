@@ -41,7 +41,7 @@ def _line(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[LocalServer]:
-    """A server with the embedded engine; the model comes from the folder in OBATCH_TEST_MODEL_CACHE, if given."""
+    """Run a server with the embedded engine; the model is cached in OBATCH_TEST_MODEL_CACHE, if set."""
     cache = os.environ.get("OBATCH_TEST_MODEL_CACHE", str(tmp_path / "cache"))
     with local_server(tmp_path, env={"OBATCH_CACHE_DIR": cache}) as server:
         wait_until(lambda: server.request("GET", "/health")[0] == 200, "the start of the engine")
@@ -49,12 +49,12 @@ def engine(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 def _processes(parent: int) -> list[int]:
-    """Return the engine processes of a server."""
+    """Return the process ids of the engines of a server."""
     return [int(p) for p in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def _listens(pid: int) -> bool:
-    """Tell whether a process listens on a TCP port."""
+    """Return whether a process listens on a TCP port."""
     links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
     return any(row[3] == "0A" and f"socket:[{row[9]}]" in links for row in rows)
@@ -71,7 +71,7 @@ def _alive(pid: int) -> bool:
 @pytest.mark.model
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes in /proc")
 def test_engine(engine: LocalServer) -> None:
-    """A batch goes on after its server and then an engine were killed, and no engine outlives its server."""
+    """A batch continues after its server and an engine were killed, and engines end with their server."""
     with engine.client() as client:
         batch = start(client, "".join(json.dumps(_line(i)) + "\n" for i in range(40)).encode())
         wait_for_successes(client, batch, 3)
@@ -118,7 +118,7 @@ def test_engine(engine: LocalServer) -> None:
 @pytest.mark.slow
 @pytest.mark.model
 def test_what_the_engine_cannot_do(engine: LocalServer) -> None:
-    """What the engine would ignore or never manage is refused with 400, in a batch and in a single call."""
+    """Parameters that the engine does not support, and inputs that are too long, are refused with 400."""
     chat = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -152,10 +152,8 @@ def test_what_the_engine_cannot_do(engine: LocalServer) -> None:
 
 
 @pytest.mark.parametrize("folder", ["state", "long" * 50])
-def test_no_other_user_enters_the_folder_of_the_sockets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
-) -> None:
-    """Whatever the umask, and also where the path of the state folder is too long for sockets."""
+def test_the_folder_of_the_sockets_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    """The folder of the sockets has mode 0700, even if the path of the state folder is too long for sockets."""
     monkeypatch.setenv("OBATCH_STATE_DIR", str(tmp_path / folder))
     before = os.umask(0)
     try:
@@ -167,13 +165,13 @@ def test_no_other_user_enters_the_folder_of_the_sockets(
 
 
 def test_usable_cores() -> None:
-    """There is one core at least, and no more than the process may use."""
+    """There is at least one usable core, and no more than the machine has."""
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(("text", "cores"), [("200000 100000", 2), ("50000 100000", 0.5), ("max 100000", float("inf"))])
 def test_quotas(tmp_path: Path, text: str, cores: float) -> None:
-    """Quotas of both kinds of control groups are read; a missing file is no quota."""
+    """The CPU quotas of both versions of control groups are read; a missing file means no quota."""
     (tmp_path / "cpu.max").write_text(text)
     assert _quota_v2(tmp_path / "cpu.max") == cores
     assert _quota_v2(tmp_path / "none") == float("inf")

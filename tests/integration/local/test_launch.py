@@ -1,4 +1,4 @@
-"""Finding the server of this user, or starting it, as a client does."""
+"""Finding or starting this user's server, as a client does."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def stopped(home: Path) -> Iterator[None]:  # noqa: ARG001 - the test's own state, to be there until the end
-    """End the server of the test's own state, however the test ends."""
+    """Stop the server of this test, however the test ends."""
     yield
     stop()
 
@@ -68,7 +68,7 @@ def test_starts_once(echo: EchoUpstream) -> None:
 
 
 def test_two_processes_at_once(echo: EchoUpstream) -> None:
-    """Clients that start at the same moment share one server."""
+    """Clients that start at the same time share one server."""
     code = (
         "import sys; from openai_batch.local import *\n"
         "sys.stdin.readline(); e = ensure_running(LocalSettings(upstream=sys.argv[1])); print(e.base_url, e.token)"
@@ -89,7 +89,7 @@ def test_two_processes_at_once(echo: EchoUpstream) -> None:
 
 
 def test_outlives_its_client(echo: EchoUpstream) -> None:
-    """The server goes on when the client that started it has ended."""
+    """The server keeps running after the client that started it has ended."""
     code = "import sys; from openai_batch.local import *; ensure_running(LocalSettings(upstream=sys.argv[1]))"
     subprocess.run([sys.executable, "-W", "error", "-c", code, echo.base_url], check=True, timeout=60)
     assert running() is not None
@@ -98,7 +98,7 @@ def test_outlives_its_client(echo: EchoUpstream) -> None:
 
 @pytest.mark.slow
 def test_killed_server_is_replaced(echo: EchoUpstream) -> None:
-    """A server that was killed is found dead, and the new one goes on with its batch."""
+    """After a server is killed, a new one is started and continues its batch."""
     with _client(ensure_running(_settings(echo))) as client:
         batch = start(client, chat_file(f"!sleep=0.05 replaced {i}" for i in range(300)))
     os.kill(_pid(), signal.SIGKILL)
@@ -109,7 +109,7 @@ def test_killed_server_is_replaced(echo: EchoUpstream) -> None:
 
 @pytest.mark.slow
 def test_other_settings(echo: EchoUpstream) -> None:
-    """A server with other settings makes way when it has nothing to do, and is left alone when it has."""
+    """An idle server with other settings is replaced; one that has work is not."""
     first = ensure_running(_settings(echo))
     assert ensure_running(_settings(echo, idle_seconds=30)) == first
     second = ensure_running(_settings(echo, concurrency=3))
@@ -148,7 +148,7 @@ def _active() -> int:
 
 
 def test_server_by_hand(echo: EchoUpstream) -> None:
-    """A server that was started by hand serves clients without settings, and is never ended for others."""
+    """A server that was started by hand is used by clients with matching settings, and is never replaced."""
     code = "import sys; from openai_batch.local import *; serve(LocalSettings(upstream=sys.argv[1]), token='mine')"
     with subprocess.Popen([sys.executable, "-c", code, echo.base_url]) as by_hand:
         found = wait_until(running, "the start of the server")
@@ -163,7 +163,7 @@ def test_server_by_hand(echo: EchoUpstream) -> None:
 
 
 def test_stale_address(echo: EchoUpstream) -> None:
-    """An address file that leads to nobody, or is no JSON at all, does not matter."""
+    """An address file of a dead server, or with invalid JSON, is ignored."""
     folder = paths.private_dir(paths.local_dir())
     for content in ('{"base_url": "http://127.0.0.1:9/v1", "token": "x", "pid": 1}', "{", "[]"):
         (folder / "server.json").write_text(content)
@@ -174,7 +174,7 @@ def test_stale_address(echo: EchoUpstream) -> None:
 
 @contextlib.contextmanager
 def _another_user(settings: LocalSettings, port: int = 0) -> Iterator[tuple[str, list[bytes]]]:
-    """Answer like a server with these settings; give the base URL, and the list of what was asked."""
+    """Answer like a server with these settings; yield the base URL and the list of received requests."""
     asked: list[bytes] = []
     health = {"service": "openai-batch", "fingerprint": settings.fingerprint(), "status": "ok"}
     body = json.dumps(health).encode()
@@ -198,7 +198,7 @@ def _another_user(settings: LocalSettings, port: int = 0) -> Iterator[tuple[str,
 
 
 def test_another_user_has_the_port(echo: EchoUpstream) -> None:
-    """Whoever listens at the address of a killed server gets no request, though the server's file is still there."""
+    """If another process listens at the address of a stopped server, no request is sent to it."""
     settings = _settings(echo)
     ensure_running(settings)
     left = (paths.local_dir() / "server.json").read_text()
@@ -210,14 +210,14 @@ def test_another_user_has_the_port(echo: EchoUpstream) -> None:
     assert asked == []
 
 
-def test_another_user_has_the_port_meanwhile(echo: EchoUpstream) -> None:
-    """A client of a server that was killed since sends nothing to who has its port now."""
+def test_another_user_has_taken_the_port(echo: EchoUpstream) -> None:
+    """If another process takes the port of a killed server, an existing client sends it nothing."""
     settings = _settings(echo)
     endpoint = ensure_running(settings)
     with make_client(endpoint.base_url, endpoint.token, is_local=True) as client:
         assert client.files.list().data == []
         os.kill(_pid(), signal.SIGKILL)
-        # Its port is free a moment before its lock is.
+        # Its port is free shortly before its lock is.
         wait_until(lambda: not is_held(server_lock()), "the end of the killed server")
         with _another_user(settings, urlsplit(endpoint.base_url).port or 0) as (_, asked):
             with pytest.raises(APIConnectionError):
@@ -226,7 +226,7 @@ def test_another_user_has_the_port_meanwhile(echo: EchoUpstream) -> None:
 
 
 def test_missing_key(echo: EchoUpstream) -> None:
-    """A key that is not set is told before anything starts."""
+    """A key that is not set is reported before anything starts."""
     with pytest.raises(AuthError, match="TEST_NO_KEY is not set") as missing:
         ensure_running(_settings(echo, upstream_key_env="TEST_NO_KEY"))
     assert missing.value.hint == "export TEST_NO_KEY=..."
@@ -235,7 +235,7 @@ def test_missing_key(echo: EchoUpstream) -> None:
 
 @pytest.mark.parametrize(("upstream", "extra"), [("http://127.0.0.1:9", "serve"), (None, "local")])
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, upstream: str | None, extra: str) -> None:
-    """A package that is not installed is named, with the command that installs it."""
+    """A missing package is reported, with the command that installs it."""
     for name in ("uvicorn", "xllamacpp"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match="uvicorn") as missing:
@@ -244,7 +244,7 @@ def test_missing_extra(monkeypatch: pytest.MonkeyPatch, upstream: str | None, ex
 
 
 def test_model_files(tmp_path: Path) -> None:
-    """A model file that is not there, or is something else, is told before anything starts."""
+    """A model file that is missing or not valid is reported before anything starts."""
     other = tmp_path / "other.gguf"
     with pytest.raises(ConfigError, match="cannot be read"):
         ensure_running(LocalSettings(model_path=str(other)))
@@ -255,7 +255,7 @@ def test_model_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_failing_start(tmp_path: Path) -> None:
-    """A server that cannot start says why, without a traceback."""
+    """If the server cannot start, the error has the reason, without a traceback."""
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF and nothing more")
     with pytest.raises(BatchError, match="did not start") as failed:
@@ -266,7 +266,7 @@ def test_failing_start(tmp_path: Path) -> None:
 
 
 def test_light_import() -> None:
-    """Looking for the server loads neither the server's packages nor the client's."""
+    """Looking for the server imports neither the packages of the server nor those of the client."""
     code = (
         "import sys; from openai_batch.local import running; running()\n"
         "heavy = ('starlette', 'uvicorn', 'aiohttp', 'sqlite3', 'openai', 'typer', 'rich')\n"

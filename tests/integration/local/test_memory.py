@@ -1,4 +1,4 @@
-"""What the server holds in memory does not grow with its files."""
+"""The memory of the server does not grow with the size of files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _peak(server: LocalServer) -> float:
 
 
 def _upload(server: LocalServer, pieces: Iterator[bytes], size: int) -> str:
-    """Upload `size` bytes as they are made; return the answer's body."""
+    """Upload `size` bytes in pieces; return the body of the answer."""
     head = (
         b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="large.jsonl"\r\n\r\n'
@@ -55,7 +55,7 @@ def _upload(server: LocalServer, pieces: Iterator[bytes], size: int) -> str:
 
 
 def test_large_file(tmp_path: Path, echo: EchoUpstream) -> None:
-    """200 MiB go up and down again whole, and the server stays under 80 MiB."""
+    """200 MiB are uploaded and downloaded correctly, and the server stays under 80 MiB."""
     from openai.types import FileObject
 
     piece = b'{"filler": "' + b"x" * (MIB - 15) + b'"}\n'

@@ -1,4 +1,4 @@
-"""Finding a wheel in an index, and downloading it: over real sockets, from an index of the test's own."""
+"""Finding a wheel in a package index and downloading it, over real sockets from a test index."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class _Index(BaseHTTPRequestHandler):
-    """An index with one wheel, whose connection may break off early."""
+    """An index with one wheel, which can close the connection early."""
 
     breaks: ClassVar[list[int]] = []
     seen: ClassVar[list[dict[str, str]]] = []
     pages: ClassVar[dict[str, tuple[str, str]]] = {}
 
     def do_GET(self) -> None:
-        """Answer with a page, or with the wheel from where it is wanted."""
+        """Send a page, or the wheel from the requested byte on."""
         self.seen.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
         if self.path in self.pages:
             kind, text = self.pages[self.path]
@@ -63,7 +63,7 @@ class _Index(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -87,14 +87,14 @@ def index() -> Iterator[str]:
 
 @pytest.mark.parametrize("form", ["html", "json"])
 def test_find_in_index(index: str, form: str) -> None:
-    """The wheel is found in either form of the index, after indexes that do not have it."""
+    """The wheel is found in both formats of an index, after indexes that do not have it."""
     sources = Sources(indexes=(f"http://{index}/nothing", f"http://{index}/other/", f"http://{index}/{form}"))
     wheel = find_wheel(sources, "thing", WHEEL)
     assert (wheel.url, wheel.sha256) == (f"http://{index}/files/{WHEEL}", SHA256)
 
 
 def test_find_on_disk(tmp_path: Path) -> None:
-    """The wheel is found in a folder of wheels and in an index of files."""
+    """The wheel is found in a folder of wheels and in an index on disk."""
     links = tmp_path / "links"
     links.mkdir()
     (links / WHEEL).write_bytes(CONTENT)
@@ -108,7 +108,7 @@ def test_find_on_disk(tmp_path: Path) -> None:
 
 
 def test_not_found(index: str) -> None:
-    """Where the wheel is nowhere, each place is named, and no password is."""
+    """If the wheel is not found, the error lists every place, but no password."""
     sources = Sources(indexes=(f"http://me:secret@{index}/nothing", f"http://{index}/other"))
     with pytest.raises(FetchError) as missing:
         find_wheel(sources, "thing", WHEEL)
@@ -118,14 +118,14 @@ def test_not_found(index: str) -> None:
 
 
 def test_password_of_the_index(index: str, tmp_path: Path) -> None:
-    """A user and a password in the index's URL go as a header, to the page and to the file."""
+    """The user and password in the URL of the index are sent as a header, for the page and the file."""
     sources = Sources(indexes=(f"http://me:pa%40ss@{index}/html",))
     download(find_wheel(sources, "thing", WHEEL).url, tmp_path / "part", sources.opener(), what="thing")
     assert [s["authorization"] for s in _Index.seen] == ["Basic bWU6cGFAc3M="] * 2
 
 
 def test_resumed(index: str, tmp_path: Path) -> None:
-    """A download that breaks off twice goes on where it was, and is shown byte by byte."""
+    """A download that breaks off twice is resumed, and its progress is reported."""
     _Index.breaks = [300_000, 300_000]
     told: list[tuple[str, int, int | None]] = []
     part = tmp_path / "part"
@@ -138,7 +138,7 @@ def test_resumed(index: str, tmp_path: Path) -> None:
 
 
 def test_earlier_part(index: str, tmp_path: Path) -> None:
-    """What an earlier attempt left is not fetched again; a part that cannot be right is thrown away."""
+    """The part of an earlier attempt is continued; an invalid part is deleted."""
     part = tmp_path / "part"
     part.write_bytes(CONTENT[:500_000])
     url = f"http://{index}/files/{WHEEL}"
@@ -150,7 +150,7 @@ def test_earlier_part(index: str, tmp_path: Path) -> None:
 
 
 def test_wrong_bytes(index: str, tmp_path: Path) -> None:
-    """Bytes that are not what the index promises are an error, and are not kept."""
+    """A file with another hash than the index says is an error, and is deleted."""
     part = tmp_path / "part"
     with pytest.raises(FetchError, match="SHA-256"):
         download(f"http://{index}/files/{WHEEL}", part, Sources().opener(), what="thing", sha256="0" * 64)
@@ -160,7 +160,7 @@ def test_wrong_bytes(index: str, tmp_path: Path) -> None:
 
 
 def test_configuration(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file of pip, its variables and those of uv are all heard; a variable is stronger than the file."""
+    """The configuration file of pip and the variables of pip and uv are used; variables take precedence."""
     config = home / "pip.conf"
     config.write_text(
         "[global]\nindex-url = https://a.invalid/simple\nextra-index-url =\n  https://b.invalid/simple\n"
@@ -178,8 +178,8 @@ def test_configuration(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Sources.configured().indexes[0] == "https://e.invalid/simple"
 
 
-def test_nothing_works(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the model is nowhere to be had, the error says what was tried and what to do instead."""
+def test_the_model_cannot_be_downloaded(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the model cannot be downloaded, the error lists what was tried, and the hint names `model_path`."""
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", f"http://me:secret@{index}/nothing")
     monkeypatch.setenv("PIP_RETRIES", "0")
@@ -197,7 +197,7 @@ def test_nothing_works(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cached_model_is_used() -> None:
-    """A model that is there already is not fetched."""
+    """A model that is already cached is not downloaded."""
     from openai_batch.files import paths
 
     folder = paths.private_dir(paths.cache_dir() / "models")
@@ -207,8 +207,8 @@ def test_cached_model_is_used() -> None:
     assert model.ensure_model() == path
 
 
-def test_an_installer_that_stands_still_tells_nothing_new(tmp_path: Path) -> None:
-    """Its progress is told when it changes, and not five times a second: a log gets a line for each."""
+def test_a_stalled_installer_reports_nothing_new(tmp_path: Path) -> None:
+    """The progress of the installer is reported only when it changes."""
     folder = tmp_path / "installer"
     folder.mkdir()
     (folder / "part").write_bytes(b"abc")

@@ -1,4 +1,4 @@
-"""The routes are what `openapi.json` says, whatever is sent to them."""
+"""The routes behave as `openapi.json` describes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHECKS = (
 
 
 def test_every_route_is_described() -> None:
-    """The description has each route of the server and no other; those that are passed on are the upstream's."""
+    """The description has exactly the routes of the server, except for those that are forwarded to the upstream."""
     described = {
         (method.upper(), path)
         for path, operations in json.loads(DESCRIPTION.read_text(encoding="utf-8"))["paths"].items()
@@ -45,8 +45,8 @@ def test_every_route_is_described() -> None:
 
 
 @pytest.mark.slow
-def test_no_request_is_a_defect(tmp_path: Path, echo: EchoUpstream) -> None:
-    """Requests made from the description, right and wrong ones, get what it says, and never a 500."""
+def test_generated_requests_cause_no_server_error(tmp_path: Path, echo: EchoUpstream) -> None:
+    """Valid and invalid requests that are generated from the description get the documented answers, never a 500."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         url = server.base_url.removesuffix("/v1")
         command = [sys.executable, "-m", "schemathesis.cli", "run", str(DESCRIPTION), "--url", url]

@@ -1,4 +1,4 @@
-"""The results of a batch that still runs."""
+"""The results of a batch that is still running."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 def read(client: OpenAI, name: str) -> dict[str, int]:
-    """Return the statuses of the result lines so far, by custom_id, as they come."""
+    """Return the status codes of the result lines so far, by custom_id."""
     content = client.files.content(name).content
     assert not content or content.endswith(b"\n")
     found = map(json.loads, content.splitlines())
@@ -27,7 +27,7 @@ def read(client: OpenAI, name: str) -> dict[str, int]:
 
 
 def test_results_so_far(tmp_path: Path) -> None:
-    """`files.content` of a batch's id has its finished lines while it runs, and all of them after its end."""
+    """`files.content` with the id of a running batch returns its finished lines, also after a crash."""
     texts = ["a", "!status=400 b", "c", "!sleep=3 d", "!sleep=60 e"]
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         batch = start(client, chat_file(texts))
@@ -42,7 +42,7 @@ def test_results_so_far(tmp_path: Path) -> None:
 
 
 def test_results_after_the_end(client: OpenAI) -> None:
-    """After its end, they are those of both files."""
+    """After the batch has ended, the lines of both files are returned."""
     done = finish(client, start(client, chat_file(["a", "!status=400 b", "c"])))
     assert read(client, done.id) == {"r0": 200, "r2": 200, "r1": 400}
     assert len(lines(client, done.id)) == 3
@@ -51,6 +51,6 @@ def test_results_after_the_end(client: OpenAI) -> None:
 
 
 def test_a_batch_without_results(tmp_path: Path) -> None:
-    """Before its first answer, a batch has no lines."""
+    """Before its first answer, a batch returns no lines."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         assert read(client, start(client, chat_file(["!sleep=60 a"])).id) == {}

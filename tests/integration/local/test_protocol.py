@@ -1,4 +1,4 @@
-"""The official client, unchanged, against the local server."""
+"""The local server with the unchanged OpenAI client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_main_path(client: OpenAI) -> None:
-    """A file becomes a batch, and the batch a file of answers in the order of the input."""
+    """A file becomes a batch, and its answers are in input order."""
     batch = start(client, chat_file(f"main path {i}" for i in range(150)), metadata={"job": "7"})
     assert batch.object == "batch"
     assert batch.status == "validating"
@@ -40,7 +40,7 @@ def test_main_path(client: OpenAI) -> None:
 
 
 def test_times_and_usage(client: OpenAI) -> None:
-    """A completed batch tells when each state began, and the tokens of all its answers."""
+    """A completed batch has the time of each status, and the tokens of all answers."""
     done = finish(client, start(client, chat_file(["one two three", "one"])))
     times = [done.created_at, done.in_progress_at, done.finalizing_at, done.completed_at]
     assert all(isinstance(t, int) for t in times)
@@ -51,7 +51,7 @@ def test_times_and_usage(client: OpenAI) -> None:
 
 
 def test_usage_in_the_new_naming(client: OpenAI) -> None:
-    """The Responses API names tokens otherwise, and tells cached and reasoning ones."""
+    """The usage of the Responses API, with its other names, is added up."""
     line = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": {"model": "echo-1", "input": "a b"}}
     done = finish(client, start(client, json.dumps(line).encode(), endpoint="/v1/responses"))
     assert done.usage is not None
@@ -72,7 +72,7 @@ def test_usage_in_the_new_naming(client: OpenAI) -> None:
     ],
 )
 def test_every_endpoint(client: OpenAI, endpoint: str, body: dict[str, object], key: str) -> None:
-    """Each endpoint that takes and gives JSON runs as a batch."""
+    """Each JSON endpoint works in a batch."""
     line = {"custom_id": "only", "method": "POST", "url": endpoint, "body": {"model": "echo-1", **body}}
     done = finish(client, start(client, json.dumps(line).encode(), endpoint=endpoint))
     (answer,) = lines(client, done.output_file_id)
@@ -80,15 +80,15 @@ def test_every_endpoint(client: OpenAI, endpoint: str, body: dict[str, object], 
 
 
 def test_upstream_bytes_are_kept(client: OpenAI) -> None:
-    """An answer's own bytes go into the line, without the line ends between them."""
+    """The body of an answer is copied unchanged, except for line breaks."""
     done = finish(client, start(client, chat_file(["!pretty", "spaced"])))
     content = client.files.content(str(done.output_file_id)).content.splitlines()
     assert json.loads(content[0])["response"]["body"]["choices"][0]["message"]["content"] == "echo: !pretty"
-    assert b'"object": "chat.completion"' in content[1]  # the echo writes a space after each colon
+    assert b'"object": "chat.completion"' in content[1]  # the echo writes a space after each colon, unlike obatch
 
 
 def test_files(client: OpenAI) -> None:
-    """A file can be described, read, listed and deleted, and is gone then."""
+    """A file can be described, read, listed and deleted; afterwards it is not found."""
     content = chat_file(["files"])
     made = client.files.create(
         file=("näme.jsonl", content), purpose="batch", expires_after={"anchor": "created_at", "seconds": 7200}
@@ -107,7 +107,7 @@ def test_files(client: OpenAI) -> None:
 
 @pytest.mark.slow
 def test_pagination(tmp_path: Path, echo: EchoUpstream) -> None:
-    """Lists come page by page, batches newest first, files in the order asked for, and each item once."""
+    """Lists have pages: batches newest first, files in the requested order, each item once."""
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         files = [client.files.create(file=(f"{i}.jsonl", chat_file(["x"])), purpose="batch").id for i in range(5)]
         create = client.batches.create
@@ -127,14 +127,14 @@ def test_pagination(tmp_path: Path, echo: EchoUpstream) -> None:
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=batch_nobody", "limit=-1"])
 def test_bad_pages(server: LocalServer, query: str) -> None:
-    """A page that cannot be is an error with a reason."""
+    """An invalid page is an error that names the parameter."""
     status, _, body = server.request("GET", f"/v1/batches?{query}")
     assert status in {400, 404}
     assert json.loads(body)["error"]["param"] in {"limit", "after"}
 
 
 def test_range_and_etag(client: OpenAI, server: LocalServer) -> None:
-    """Content comes with its length and ETag, a range of it with If-Range, and all of it once the ETag differs."""
+    """Content has a length and an ETag; a range is sent only if If-Range matches the ETag."""
     content = chat_file(["range"] * 50)
     file = client.files.create(file=("r.jsonl", content), purpose="batch")
     path = f"/v1/files/{file.id}/content"
@@ -156,7 +156,7 @@ def test_models(client: OpenAI) -> None:
 
 
 def test_synchronous_calls(client: OpenAI, server: LocalServer) -> None:
-    """Single requests go straight to the upstream: plain, streamed, in form data, and with errors as they are."""
+    """Single requests are forwarded to the upstream: plain, streamed, as form data, and with their errors."""
     chat = client.chat.completions.create(model="echo-1", messages=[{"role": "user", "content": "hi"}])
     assert chat.choices[0].message.content == "echo: hi"
     pieces = client.chat.completions.create(model="echo-1", messages=[{"role": "user", "content": "ho"}], stream=True)
@@ -173,7 +173,7 @@ def test_synchronous_calls(client: OpenAI, server: LocalServer) -> None:
 
 
 def test_unknown_addresses(server: LocalServer) -> None:
-    """What is not there is answered in the API's form of errors."""
+    """An unknown path or method gets an error in the format of the API."""
     for method, path, expected in (
         ("GET", "/v1/nothing", 404),
         ("DELETE", "/v1/batches", 405),
@@ -200,7 +200,7 @@ def test_unknown_addresses(server: LocalServer) -> None:
     ],
 )
 def test_create_is_checked(client: OpenAI, server: LocalServer, change: dict[str, object], param: str) -> None:
-    """A create request that is off is refused at once, and the parameter at fault is named."""
+    """An invalid create request is refused, and the error names the parameter."""
     file = client.files.create(file=("c.jsonl", chat_file(["x"])), purpose="batch")
     request = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h", **change}
     status, _, body = server.request(
@@ -211,14 +211,14 @@ def test_create_is_checked(client: OpenAI, server: LocalServer, change: dict[str
 
 
 def test_missing_parameter(server: LocalServer) -> None:
-    """A create request without a field names the field."""
+    """A create request without a required field is refused, and the error names the field."""
     status, _, body = server.request("POST", "/v1/batches", b"{}", {"Content-Type": "application/json"})
     error = json.loads(body)["error"]
     assert (status, error["code"], error["param"]) == (400, "missing_required_parameter", "input_file_id")
 
 
 def test_idempotency_key(client: OpenAI, server: LocalServer) -> None:
-    """The same key and request make one batch and one answer; the same key with another request is refused."""
+    """The same key and request create one batch and give one answer; another request with that key is refused."""
     file = client.files.create(file=("i.jsonl", chat_file(["x"])), purpose="batch")
     request = {"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}
     headers = {"Content-Type": "application/json", "Idempotency-Key": f"key-{file.id}"}
@@ -235,7 +235,7 @@ def test_idempotency_key(client: OpenAI, server: LocalServer) -> None:
 
 
 def test_idempotency_key_at_once(client: OpenAI, server: LocalServer) -> None:
-    """Creates with the same key that come at the same moment make one batch."""
+    """Simultaneous creates with the same key make one batch."""
     file = client.files.create(file=("i.jsonl", chat_file(["x"])), purpose="batch")
     headers = {"Content-Type": "application/json", "Idempotency-Key": f"at once {file.id}"}
     body = json.dumps({"input_file_id": file.id, "endpoint": CHAT, "completion_window": "24h"}).encode()
@@ -260,13 +260,13 @@ def test_input_in_use_stays(tmp_path: Path, echo: EchoUpstream) -> None:
 
 @pytest.mark.parametrize("purpose", ["fine-tune", ""])
 def test_other_purposes(client: OpenAI, purpose: str) -> None:
-    """Files are for batches; any other purpose is refused."""
+    """Any purpose other than `batch` is refused."""
     with pytest.raises(openai.BadRequestError, match="purpose"):
         client.files.create(file=("x.jsonl", b"{}"), purpose=purpose)  # type: ignore[arg-type]
 
 
 def test_size_limit(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A file that is too large is refused with 413, and leaves nothing behind."""
+    """A file that is too large is refused with 413 and not kept."""
     with local_server(tmp_path, upstream=echo.base_url, max_bytes=1000) as server, server.client() as client:
         with pytest.raises(openai.APIStatusError) as refused:
             client.files.create(file=("x.jsonl", b"x" * 1001), purpose="batch")

@@ -1,4 +1,4 @@
-"""The local server answers its owner's programs, and nobody else."""
+"""The local server answers only programs of its owner."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _connect(server: LocalServer) -> socket.socket:
 
 
 def _send(server: LocalServer, raw: bytes) -> int:
-    """Send raw bytes; return the status of the answer, 0 if the server only hung up."""
+    """Send raw bytes; return the status code, or 0 if the server closed the connection."""
     with _connect(server) as connection:
         connection.sendall(raw)
         try:
@@ -41,14 +41,14 @@ def _send(server: LocalServer, raw: bytes) -> int:
 
 
 def _answer(server: LocalServer, raw: bytes) -> bytes:
-    """Send raw bytes; return all that comes back until the server closes the connection."""
+    """Send raw bytes; return everything that the server sends until it closes the connection."""
     with _connect(server) as connection:
         connection.sendall(raw)
         return connection.makefile("rb").read()
 
 
 def _raw(server: LocalServer, start: str = "GET /v1/files", body: bytes = b"", **changes: str | None) -> bytes:
-    """Return a good request of the owner, with some headers changed or (None) left out."""
+    """Return a valid request of the owner, with some headers changed, or left out if None."""
     port = urlsplit(server.base_url).port
     headers: dict[str, str | None] = {"host": f"127.0.0.1:{port}", "authorization": f"Bearer {server.token}"}
     if body:
@@ -58,8 +58,8 @@ def _raw(server: LocalServer, start: str = "GET /v1/files", body: bytes = b"", *
     return "\r\n".join([f"{start} HTTP/1.1", *lines, "connection: close", "", ""]).encode() + body
 
 
-def test_owner_gets_in(server: LocalServer) -> None:
-    """Each name of this machine with the right port and the token is let in."""
+def test_the_owner_is_accepted(server: LocalServer) -> None:
+    """Requests with the token and any name of this machine are accepted."""
     port = urlsplit(server.base_url).port
     for name in ("127.0.0.1", "localhost", "LOCALHOST", "[::1]"):
         assert _send(server, _raw(server, host=f"{name}:{port}")) == 200
@@ -69,7 +69,7 @@ def test_owner_gets_in(server: LocalServer) -> None:
     "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", ""]
 )
 def test_other_hosts(server: LocalServer, host: str) -> None:
-    """A Host header that names anything else is refused, so that no other name can be bound to this address."""
+    """Any other Host header is refused, which prevents DNS rebinding."""
     assert _send(server, _raw(server, host=host.format(port=urlsplit(server.base_url).port))) == 421
 
 
@@ -82,7 +82,7 @@ def test_no_or_two_hosts(server: LocalServer) -> None:
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:{port}"])
 def test_web_pages(server: LocalServer, origin: str) -> None:
-    """Anything with an Origin header comes from a web page and is refused, even with the token."""
+    """A request with an Origin header comes from a web page, and is refused even with the token."""
     assert _send(server, _raw(server, origin=origin.format(port=urlsplit(server.base_url).port))) == 403
 
 
@@ -90,13 +90,13 @@ def test_web_pages(server: LocalServer, origin: str) -> None:
     "path", ["/health", "/v1/files", "/v1/batches", "/v1/models", "/v1/files/x/content", "/nothing"]
 )
 def test_token(server: LocalServer, path: str) -> None:
-    """Nothing is told without the token."""
+    """Every path needs the token."""
     for value in (None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {server.token}", f"Bearer {server.token}x"):
         assert _send(server, _raw(server, f"GET {path}", authorization=value)) == 401
 
 
 def test_content_types(server: LocalServer) -> None:
-    """What a web page can send without asking first (text, forms) does not reach the JSON routes."""
+    """JSON routes refuse the content types that a web page can send without a preflight request."""
     for path in ("/v1/batches", "/v1/chat/completions", "/v1/embeddings"):
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", None):
             assert _send(server, _raw(server, f"POST {path}", b"{}", content_type=kind)) == 415
@@ -105,7 +105,7 @@ def test_content_types(server: LocalServer) -> None:
 
 
 def test_form(server: LocalServer) -> None:
-    """A well-made form is taken."""
+    """A valid form is accepted."""
     assert _send(server, _raw(server, "POST /v1/files", FORM, content_type="multipart/form-data; boundary=b")) == 200
 
 
@@ -139,7 +139,7 @@ def test_form(server: LocalServer) -> None:
     ],
 )
 def test_broken_forms(server: LocalServer, boundary: str, form: bytes) -> None:
-    """A form that is broken, too large in any part, or incomplete is refused and leaves no file."""
+    """A form that is malformed, too large or incomplete is refused, and no file is left."""
     folder = server.state_dir / "local" / "files"
     before = sorted(folder.iterdir())
     kind = f"multipart/form-data; boundary={boundary}" if boundary else "multipart/form-data"
@@ -180,7 +180,7 @@ JSON = "Content-Type: application/json\r\n"
     ],
 )
 def test_odd_requests(server: LocalServer, request_: str, status: int) -> None:
-    """Requests that are old, broken, ambiguous or meant for a proxy have their refusal, and are no defect."""
+    """Old, malformed, ambiguous and proxy requests are refused, and the server keeps running."""
     own = f"Host: 127.0.0.1:{urlsplit(server.base_url).port}\r\nAuthorization: Bearer {server.token}\r\n"
     raw = request_.format(own=own, json=JSON, many="9" * 5000)
     assert _send(server, raw.encode("latin-1")) == status
@@ -188,7 +188,7 @@ def test_odd_requests(server: LocalServer, request_: str, status: int) -> None:
 
 
 def test_two_lengths_end_the_connection(server: LocalServer) -> None:
-    """With both lengths nobody can say where the next request begins, so what follows is not answered."""
+    """A request with two lengths ends the connection, and what follows it is not answered."""
     inner = _raw(server)
     body = b"0\r\n\r\n" + inner
     outer = _raw(server, "POST /v1/batches", body, content_type="application/json", transfer_encoding="chunked")
@@ -199,7 +199,7 @@ def test_two_lengths_end_the_connection(server: LocalServer) -> None:
 
 
 def test_each_request_of_a_connection_needs_the_token(server: LocalServer) -> None:
-    """Requests that are sent at once are judged one by one."""
+    """Each request of a pipelined connection needs the token."""
     good = _raw(server).replace(b"connection: close\r\n", b"")
     answer = _answer(server, good + _raw(server, authorization=None))
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"401"]
@@ -207,26 +207,26 @@ def test_each_request_of_a_connection_needs_the_token(server: LocalServer) -> No
 
 @pytest.mark.parametrize("start", [b"", FORM], ids=["before the form", "after it"])
 def test_a_form_without_end(tmp_path: Path, echo: EchoUpstream, start: bytes) -> None:
-    """What comes before or after the form, which is never stored, is limited too."""
+    """Bytes before or after the form count towards the size limit."""
     with local_server(tmp_path, upstream=echo.base_url, max_bytes=100_000) as server, _connect(server) as connection:
         kind = "multipart/form-data; boundary=b"
         connection.sendall(_raw(server, "POST /v1/files", content_type=kind, transfer_encoding="chunked"))
         connection.settimeout(2)
-        with contextlib.suppress(OSError):  # it may stop to read
+        with contextlib.suppress(OSError):  # the server may stop reading
             for piece in [start, *[b"\r\n" * 16_384] * 60]:
                 connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"")
         assert connection.recv(12) == b"HTTP/1.1 413"
 
 
-def test_filename_is_no_path(server: LocalServer) -> None:
-    """The name of an uploaded file is kept as text, and leads nowhere."""
+def test_a_filename_is_not_a_path(server: LocalServer) -> None:
+    """The name of an uploaded file is not used as a path."""
     form = FORM.replace(b"x.jsonl", b"../../../escape.jsonl")
     assert _send(server, _raw(server, "POST /v1/files", form, content_type="multipart/form-data; boundary=b")) == 200
     assert not list(server.state_dir.rglob("*escape*"))
 
 
 def test_oversize(server: LocalServer) -> None:
-    """Headers and bodies that are too large are refused, and the server goes on."""
+    """Headers and bodies that are too large are refused, and the server keeps running."""
     assert _send(server, _raw(server, x_large="x" * 100_000)) in {400, 431}
     large = b'{"x":"' + b"x" * (2 << 20) + b'"}'
     assert _send(server, _raw(server, "POST /v1/batches", large, content_type="application/json")) == 413
@@ -241,19 +241,19 @@ def test_oversize(server: LocalServer) -> None:
 
 
 def test_broken_json(server: LocalServer) -> None:
-    """A body that is no JSON, or is nested without end, is refused."""
+    """A body that is not valid JSON, or is nested too deeply, is refused."""
     for body in (b"{", b"\xff", b"[" * 100_000, b"7"):
         assert _send(server, _raw(server, "POST /v1/batches", body, content_type="application/json")) == 400
 
 
 def test_traversal(server: LocalServer) -> None:
-    """Ids are looked up, never joined to a path."""
+    """Ids with path separators are not found."""
     for path in ("/v1/files/..%2Fstore.db/content", "/v1/files/%2e%2e/content", "/v1/files/../../etc/passwd/content"):
         assert _send(server, _raw(server, f"GET {path}")) == 404
 
 
 def test_private_files(server: LocalServer) -> None:
-    """What the server writes can be read by its owner alone."""
+    """Only the owner can read the files of the server."""
     folder = server.state_dir / "local"
     for path in folder.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
@@ -262,7 +262,7 @@ def test_private_files(server: LocalServer) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the kernel's table of sockets")
 def test_loopback_only(tmp_path: Path, echo: EchoUpstream) -> None:
-    """The server listens on the loopback address and on no other."""
+    """The server listens only on the loopback address."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         port = urlsplit(server.base_url).port
         rows = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
@@ -272,7 +272,7 @@ def test_loopback_only(tmp_path: Path, echo: EchoUpstream) -> None:
 
 @pytest.mark.parametrize(("host", "token"), [("0.0.0.0", None), ("::", ""), ("192.0.2.1", None)])  # noqa: S104
 def test_network_needs_a_token(host: str, token: str | None) -> None:
-    """Serving to the network without a token of one's own is refused."""
+    """Serving to the network without your own token is refused."""
     code = (
         "import sys; from openai_batch.local import *; from openai_batch.errors import *\n"
         f"try: serve(LocalSettings(upstream='http://127.0.0.1:9'), {host!r}, 0, {token!r})\n"

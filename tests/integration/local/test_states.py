@@ -1,4 +1,4 @@
-"""Every end that a batch can come to, and what it leaves."""
+"""Every way in which a batch can end, and its files afterwards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BAD_LINES: list[tuple[str, tuple[str, int | None, str | None]]] = [
 
 @pytest.mark.parametrize(("line", "fault"), BAD_LINES, ids=[fault[0] for _, fault in BAD_LINES])
 def test_validation_fails(client: OpenAI, line: str, fault: tuple[str, int | None, str | None]) -> None:
-    """A line that cannot run makes the batch fail before anything runs, with code, line and parameter."""
+    """An invalid line makes the batch fail before anything is sent, with code, line and parameter."""
     done = finish(client, start(client, f"{chat_line('a', 'x')}\n{line}\n".encode()))
     assert done.status == "failed"
     assert done.failed_at
@@ -58,7 +58,7 @@ def test_validation_fails(client: OpenAI, line: str, fault: tuple[str, int | Non
 
 
 def test_many_faults(client: OpenAI) -> None:
-    """Faults of different kinds are told together, in the order of the lines, up to a hundred."""
+    """Up to 100 errors of all kinds are reported together, in the order of the lines."""
     content = "{nope\n" + chat_line("a", "x", model="other") + "\n" + "[]\n" * 200
     faults = _faults(finish(client, start(client, content.encode())))
     assert len(faults) == 100
@@ -67,19 +67,28 @@ def test_many_faults(client: OpenAI) -> None:
 
 
 def test_empty_and_overfull_files(client: OpenAI) -> None:
-    """A file without requests fails, and one with more than the limit."""
+    """A file without requests fails, and so does one with too many."""
     assert _faults(finish(client, start(client, b"\n\n"))) == [("empty_file", None, None)]
     assert _faults(finish(client, start(client, chat_file(["x"] * 5001)))) == [("too_many_tasks", None, None)]
 
 
+def test_the_length_of_lines_is_the_one_of_the_settings(tmp_path: Path, echo: EchoUpstream) -> None:
+    """The server runs on when a client has another OBATCH_MAX_LINE_BYTES, so its own variable does not count."""
+    env = {"OBATCH_MAX_LINE_BYTES": "2000"}
+    server = local_server(tmp_path, upstream=echo.base_url, env=env, max_line_bytes=4000)
+    with server as running, running.client() as client:
+        assert finish(client, start(client, chat_file(["x" * 3000]))).status == "completed"
+        assert _faults(finish(client, start(client, chat_file(["x" * 5000])))) == [("line_too_long", 1, None)]
+
+
 def test_model_names_of_upstreams(client: OpenAI) -> None:
-    """A name that the upstream lists with its default tag is known, and so is each of several models."""
+    """A model name is valid with or without the default tag of the upstream."""
     content = chat_line("a", "x", model="llama") + "\n" + chat_line("b", "y")
     assert finish(client, start(client, content.encode())).status == "completed"
 
 
-def test_model_that_came_meanwhile(tmp_path: Path) -> None:
-    """A model that the upstream has got since it was asked last is known at once."""
+def test_a_model_added_since_the_start(tmp_path: Path) -> None:
+    """A model that was added to the upstream after the server has started is accepted."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         assert "new-model" not in {model.id for model in client.models.list()}
         assert finish(client, start(client, chat_file(["x"], model="new-model"))).status == "failed"
@@ -88,7 +97,7 @@ def test_model_that_came_meanwhile(tmp_path: Path) -> None:
 
 
 def test_upstream_without_a_list(tmp_path: Path) -> None:
-    """Where the upstream does not list its models, every name is sent."""
+    """If the upstream does not list its models, every name is accepted."""
     with echo_upstream(models=False) as echo, local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
             done = finish(client, start(client, chat_file(["x"], model="anything")))
@@ -96,7 +105,7 @@ def test_upstream_without_a_list(tmp_path: Path) -> None:
 
 
 def test_errors_of_rows(client: OpenAI, echo: EchoUpstream) -> None:
-    """A request that the upstream refuses goes to the error file with status and body, and is not tried again."""
+    """A request that the upstream refuses is in the error file with status and body, and is not retried."""
     done = finish(client, start(client, chat_file(["fine", "!status=400 refused", "also fine"])))
     assert done.status == "completed"
     assert _counts(done) == (3, 2, 1)
@@ -108,7 +117,7 @@ def test_errors_of_rows(client: OpenAI, echo: EchoUpstream) -> None:
 
 
 def test_no_success_at_all(client: OpenAI) -> None:
-    """A batch without a success is completed, with an error file only."""
+    """A batch without a success is completed, and has only an error file."""
     done = finish(client, start(client, chat_file(["!status=404 a"])))
     assert (done.status, done.output_file_id) == ("completed", None)
     assert len(lines(client, done.error_file_id)) == 1
@@ -116,14 +125,14 @@ def test_no_success_at_all(client: OpenAI) -> None:
 
 @pytest.mark.parametrize("directive", ["!status=429,2", "!status=503,1", "!status=408,1", "!status=425,1", "!drop=1"])
 def test_retries(client: OpenAI, echo: EchoUpstream, directive: str) -> None:
-    """What may pass is tried again, and the success is what counts."""
+    """Temporary errors are retried, and the success is the result."""
     done = finish(client, start(client, chat_file([directive])))
     assert _counts(done) == (1, 1, 0)
     assert echo.calls()[directive] == int(directive[-1]) + 1
 
 
 def test_retries_end(client: OpenAI, echo: EchoUpstream) -> None:
-    """When all tries are used up, the last error is what the error file holds."""
+    """After the last try, the error file has the last error."""
     done = finish(client, start(client, chat_file(["!status=500 always"])))
     (error,) = lines(client, done.error_file_id)
     assert error["response"]["status_code"] == 500
@@ -135,7 +144,7 @@ ODD = ("empty", "html", "text", "events", "string", "array", "null", "cut", "byt
 
 @pytest.mark.parametrize("odd", ODD)
 def test_success_without_an_object(client: OpenAI, echo: EchoUpstream, odd: str) -> None:
-    """A success without a JSON object is tried again, and in the end it is an error of its row, not an answer."""
+    """A successful answer that is not a JSON object is retried, and in the end it is an error."""
     passing, lasting = f"!raw={odd},1 passing", f"!raw={odd} lasting"
     done = finish(client, start(client, chat_file([passing, lasting])))
     assert (done.status, _counts(done)) == ("completed", (2, 1, 1))
@@ -147,7 +156,7 @@ def test_success_without_an_object(client: OpenAI, echo: EchoUpstream, odd: str)
 
 
 def test_json_that_only_python_reads(client: OpenAI, echo: EchoUpstream) -> None:
-    """NaN, half of a surrogate pair and a byte order mark are no reason to lose an answer, or to pay for it again."""
+    """Answers with NaN, half of a surrogate pair or a byte order mark are kept, and not requested again."""
     texts = ["!raw=nan", "!raw=half", "!raw=bom"]
     done = finish(client, start(client, chat_file(texts)))
     assert _counts(done) == (3, 3, 0)
@@ -160,8 +169,8 @@ def test_json_that_only_python_reads(client: OpenAI, echo: EchoUpstream) -> None
     assert {echo.calls()[text] for text in texts} == {1}
 
 
-def test_trouble_is_shown(tmp_path: Path) -> None:
-    """A batch that waits for its upstream shows why while it does, and no longer when it goes on."""
+def test_the_reason_for_waiting_is_shown(tmp_path: Path) -> None:
+    """A batch shows why it waits for its upstream, until it continues."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         batch = start(client, chat_file(["!later=2 a"]))
         wait_until(lambda: client.batches.retrieve(batch.id).errors, "the reason")
@@ -188,7 +197,7 @@ def test_no_answer_at_all(client: OpenAI) -> None:
 
 
 def test_timeout(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A call that takes too long is broken off."""
+    """A call that takes too long is aborted."""
     with (
         local_server(tmp_path, upstream=echo.base_url, timeout_seconds=3, max_tries=1) as server,
         server.client() as client,
@@ -200,7 +209,7 @@ def test_timeout(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_second_upstream(tmp_path: Path, echo: EchoUpstream) -> None:
-    """With two upstreams, work goes on at the other when one dies."""
+    """If one of two upstreams is killed, the other runs all requests."""
     with echo_upstream() as mortal, local_server(tmp_path, upstream=[mortal.base_url, echo.base_url]) as server:
         with server.client() as client:
             assert len(client.models.list().data) == 3
@@ -210,7 +219,7 @@ def test_second_upstream(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_cancel(tmp_path: Path, echo: EchoUpstream) -> None:
-    """Cancelling keeps what is there and what is at the upstream, starts no more, and names what has no answer."""
+    """A cancelled batch keeps its results and the requests in flight; the others are in the error file."""
     texts = [f"cancel {i}" for i in range(10)] + [f"!sleep=3 in flight {i}" for i in range(20)]
     with local_server(tmp_path, upstream=echo.base_url, concurrency=4) as server, server.client() as client:
         batch = wait_for_successes(client, start(client, chat_file(texts)), 10)
@@ -231,7 +240,7 @@ def test_cancel(tmp_path: Path, echo: EchoUpstream) -> None:
 
 @pytest.mark.parametrize("text", ["!later=3600 cancelled", "!status=503 cancelled"])
 def test_cancel_between_two_tries(tmp_path: Path, echo: EchoUpstream, text: str) -> None:
-    """A request that waits for its next try is not tried again once its batch is cancelled."""
+    """A request that waits for a retry is not sent again after its batch is cancelled."""
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         batch = start(client, chat_file([text]))
         wait_until(lambda: echo.calls().get(text), "the first try")
@@ -242,7 +251,7 @@ def test_cancel_between_two_tries(tmp_path: Path, echo: EchoUpstream, text: str)
 
 
 def test_cancel_at_any_moment(client: OpenAI, echo: EchoUpstream) -> None:
-    """Whenever it is cancelled, a batch ends soon, with an answer to each request that was sent."""
+    """A batch that is cancelled at any moment has an answer for each request that was sent."""
     batches = []
     for pause in range(20):
         texts = [f"!sleep=0.5 moment {pause} {i}" for i in range(100)]
@@ -269,7 +278,7 @@ def test_cancel_after_the_end(client: OpenAI) -> None:
 
 
 def test_expiry(client: OpenAI) -> None:
-    """When the window ends, what is there is kept, and every other request has a batch_expired line."""
+    """When the window ends, results are kept, and every other request has a batch_expired line."""
     done = finish(client, start(client, chat_file(["quick", "!sleep=60 slow", "quick too"]), window="4s"))
     assert done.status == "expired"
     assert done.expired_at
@@ -281,7 +290,7 @@ def test_expiry(client: OpenAI) -> None:
 
 
 def test_retry_after_beyond_the_window(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A request that may only be tried again after the window waits until its end, and is expired, not failed."""
+    """A request whose retry would be after the window expires at the end of the window."""
     text = "!later=3600 beyond"
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         done = finish(client, start(client, chat_file(["paid", text]), window="4s"))
@@ -294,8 +303,8 @@ def test_retry_after_beyond_the_window(tmp_path: Path, echo: EchoUpstream) -> No
     assert echo.calls()[text] == 1
 
 
-def test_input_lost_under_way(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A batch whose input is gone from the disk fails, with the answers that it had."""
+def test_input_lost_during_the_batch(tmp_path: Path, echo: EchoUpstream) -> None:
+    """If the input file is deleted, the batch fails and keeps its results."""
     with local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
             batch = wait_for_successes(client, start(client, chat_file(["paid", "!sleep=60 lost"])), 1)
@@ -311,7 +320,7 @@ def test_input_lost_under_way(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_nothing_starts_after_the_window(tmp_path: Path, echo: EchoUpstream) -> None:
-    """Requests that had to wait are not started once the window has ended."""
+    """Requests that are still waiting when the window ends are not sent."""
     texts = [f"!sleep=60 waits {i}" for i in range(100)]
     with local_server(tmp_path, upstream=echo.base_url, concurrency=4) as server, server.client() as client:
         done = finish(client, start(client, chat_file(texts), window="3s"))
@@ -320,8 +329,8 @@ def test_nothing_starts_after_the_window(tmp_path: Path, echo: EchoUpstream) -> 
     assert sum(echo.calls().get(text, 0) for text in texts) == 4
 
 
-def test_short_windows_are_for_tests(tmp_path: Path, echo: EchoUpstream) -> None:
-    """Unless the settings say otherwise, a window is an hour or longer."""
+def test_a_window_is_at_least_an_hour(tmp_path: Path, echo: EchoUpstream) -> None:
+    """By default, a window is at least an hour."""
     with (
         local_server(tmp_path, upstream=echo.base_url, min_window_seconds=3600) as server,
         server.client() as client,
@@ -332,7 +341,7 @@ def test_short_windows_are_for_tests(tmp_path: Path, echo: EchoUpstream) -> None
 
 
 def test_output_expiry(client: OpenAI) -> None:
-    """The result files live as long as was asked for."""
+    """The result files expire after the requested time."""
     done = finish(
         client,
         start(client, chat_file(["x"]), output_expires_after={"anchor": "created_at", "seconds": 7200}),
@@ -344,7 +353,7 @@ def test_output_expiry(client: OpenAI) -> None:
 
 
 def test_several_batches_share(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A small batch that comes later does not wait for a large one to end, and the limit holds over both."""
+    """A small batch does not wait for a large one."""
     with local_server(tmp_path, upstream=echo.base_url, concurrency=4) as server, server.client() as client:
         large = start(client, chat_file(f"!sleep=0.05 large {i}" for i in range(2000)))
         wait_for_successes(client, large, 1)
@@ -356,7 +365,7 @@ def test_several_batches_share(tmp_path: Path, echo: EchoUpstream) -> None:
 
 
 def test_concurrency_bound(tmp_path: Path) -> None:
-    """No more requests are under way at once than the settings allow, and as many as that."""
+    """The number of concurrent requests reaches the limit, and does not exceed it."""
     with echo_upstream() as own, local_server(tmp_path, upstream=own.base_url, concurrency=5) as server:
         with server.client() as client:
             finish(client, start(client, chat_file(f"!sleep=0.2 {i}" for i in range(20))))
@@ -364,7 +373,7 @@ def test_concurrency_bound(tmp_path: Path) -> None:
 
 
 def test_keys_go_to_the_upstream_only(tmp_path: Path) -> None:
-    """The upstream's key comes from the variable that the settings name, and stands in no file and no log."""
+    """The upstream's key is read from a variable, and is in no file and no log."""
     secret = "sk-very-secret-0123456789"
     with echo_upstream(key=secret) as echo:
         settings: dict[str, Any] = {"upstream": echo.base_url, "upstream_key_env": "TEST_UPSTREAM_KEY"}
@@ -378,7 +387,7 @@ def test_keys_go_to_the_upstream_only(tmp_path: Path) -> None:
 
 
 def test_finished_batches_leave_no_rows(tmp_path: Path, echo: EchoUpstream) -> None:
-    """After its end a batch's journal is gone, and only its files stay."""
+    """After a batch has ended its journal is deleted, and its files are kept."""
     with local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         finish(client, start(client, chat_file(["x"] * 50)))
         journals = tmp_path / "local" / "journals"

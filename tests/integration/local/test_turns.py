@@ -1,4 +1,4 @@
-"""Batches share the upstream: none has to wait until another has ended."""
+"""Batches share the upstream: a batch does not wait until another has ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 def test_a_small_batch_does_not_wait_for_a_large_one(tmp_path: Path) -> None:
-    """A batch of two, created after one that takes minutes, ends while that one is at work."""
+    """A batch of two requests ends while an earlier, large batch still runs."""
     with (
         echo_upstream() as echo,
         local_server(tmp_path, upstream=echo.base_url, concurrency=2) as server,

@@ -1,4 +1,4 @@
-"""Uploads in parts, with the official client."""
+"""Multipart uploads with the OpenAI client."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ CONTENT = chat_file(f"prompt {number}" for number in range(50))
 
 
 def create(client: OpenAI, size: int = len(CONTENT)) -> Upload:
-    """Begin an upload of `size` bytes."""
+    """Create an upload of `size` bytes."""
     return client.uploads.create(bytes=size, filename="in.jsonl", mime_type="text/jsonl", purpose="batch")
 
 
 def test_a_file_in_parts_becomes_a_batch(client: OpenAI, tmp_path: Path) -> None:
-    """What the client's own method sends in parts is one file, with its name and its bytes, and can be run."""
+    """A file that is uploaded in parts keeps its name and bytes, and can be run as a batch."""
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(CONTENT)
     digest = hashlib.md5(CONTENT).hexdigest()  # noqa: S324 - as the API has it
@@ -48,7 +48,7 @@ def test_a_file_in_parts_becomes_a_batch(client: OpenAI, tmp_path: Path) -> None
 
 
 def test_parts_at_once_and_in_any_order(client: OpenAI) -> None:
-    """The order of the parts is the one of their completion, and completing twice makes one file."""
+    """The completing request decides the order of the parts, and completing twice makes one file."""
     upload = create(client)
     pieces = [CONTENT[at : at + 700] for at in range(0, len(CONTENT), 700)]
     with ThreadPoolExecutor(4) as pool:
@@ -61,8 +61,8 @@ def test_parts_at_once_and_in_any_order(client: OpenAI) -> None:
     assert client.files.content(done[0].id).content == CONTENT
 
 
-def test_what_is_refused(client: OpenAI) -> None:
-    """An upload becomes a file only if all of its bytes are there, and nothing is added after its end."""
+def test_invalid_uploads_are_refused(client: OpenAI) -> None:
+    """An upload must be complete to become a file, and cannot be changed after it has ended."""
     upload = create(client)
     part = client.uploads.parts.create(upload.id, data=CONTENT[:-1])
     faults: list[tuple[Callable[[], object], str]] = [
@@ -89,8 +89,8 @@ def test_what_is_refused(client: OpenAI) -> None:
         client.uploads.parts.create(upload.id, data=b"x")
 
 
-def test_parts_are_there_after_a_crash_and_not_for_ever(tmp_path: Path, echo: EchoUpstream) -> None:
-    """A killed server has the parts that it had acknowledged; an hour after its creation an upload is removed."""
+def test_parts_survive_a_crash_and_expire(tmp_path: Path, echo: EchoUpstream) -> None:
+    """Parts are kept when the server is killed, and an upload is deleted an hour after its creation."""
     folder = tmp_path / "local" / "uploads"
     with local_server(tmp_path, upstream=echo.base_url) as server:
         with server.client() as client:
@@ -112,7 +112,7 @@ def test_parts_are_there_after_a_crash_and_not_for_ever(tmp_path: Path, echo: Ec
 
 
 def test_one_model(client: OpenAI, server: LocalServer) -> None:
-    """A model is found by its name, which may contain slashes; one that is not listed is not found."""
+    """A model is looked up by its name, which may contain slashes; an unknown one is not found."""
     assert client.models.retrieve("echo-1").id == "echo-1"
     with pytest.raises(openai.NotFoundError, match="there is no model 'org/none'"):
         client.models.retrieve("org/none")

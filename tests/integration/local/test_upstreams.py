@@ -1,4 +1,4 @@
-"""Several upstreams: each has its own key and limits, and none of them stops the others."""
+"""Several upstreams: each has its own key and limits, and does not stop the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 def _settings(*tables: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of several upstreams, whose servers are each asked for one request at a time."""
+    """Return the settings of several upstreams, with one request at a time unless a table says otherwise."""
     return {"upstream": [{"concurrency": 1, **table} for table in tables]}
 
 
@@ -33,7 +33,7 @@ def _free_port() -> int:
 
 
 def test_each_has_its_own_key_and_concurrency(tmp_path: Path) -> None:
-    """A key goes to its own URL only, and stands in no file, no log and no command line."""
+    """Each key is sent only to its own URL, and is in no file, log or command line."""
     first, second = "sk-first-0123456789", "sk-second-0123456789"
     with echo_upstream(key=first) as one, echo_upstream(key=second) as two, echo_upstream() as three:
         settings = _settings(
@@ -53,7 +53,7 @@ def test_each_has_its_own_key_and_concurrency(tmp_path: Path) -> None:
 
 
 def test_requests_per_minute(tmp_path: Path) -> None:
-    """No more requests are sent than the limit of a minute allows, and they are spread over it."""
+    """The limit of requests per minute is respected, and requests are spread over the minute."""
     with echo_upstream() as echo:
         settings = _settings({"url": echo.base_url, "concurrency": 10, "requests_per_minute": 240})
         with local_server(tmp_path, **settings) as server, server.client() as client:
@@ -67,7 +67,7 @@ REASONS = ("!status=500", "!status=429", "!status=408", "!status=503", "!drop=10
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_second_tries_go_to_another_upstream(tmp_path: Path, reason: str) -> None:
-    """Whatever the reason is, the second try is elsewhere, even if that has to be waited for."""
+    """A retry is sent to another upstream, whatever the error was."""
     with echo_upstream("--always", reason) as bad, echo_upstream("--always", "!sleep=0.05") as good:
         settings = _settings({"url": bad.base_url}, {"url": good.base_url})
         settings |= {"max_tries": 2, "timeout_seconds": 1.5}
@@ -78,7 +78,7 @@ def test_second_tries_go_to_another_upstream(tmp_path: Path, reason: str) -> Non
 
 
 def test_retry_after_is_for_the_whole_upstream(tmp_path: Path) -> None:
-    """While an upstream has asked for a pause, no request is sent to it."""
+    """After Retry-After, no request is sent to that upstream until the time is over."""
     with echo_upstream() as echo, local_server(tmp_path, upstream=echo.base_url) as server, server.client() as client:
         refused = start(client, chat_file(["!later=4 refused"]))
         wait_until(echo.calls, "the refusal")
@@ -89,7 +89,7 @@ def test_retry_after_is_for_the_whole_upstream(tmp_path: Path) -> None:
 
 
 def test_retry_after_of_one_of_several(tmp_path: Path) -> None:
-    """What an upstream refuses for the moment is run at another one at once."""
+    """A request that one upstream refuses for now is sent to another one."""
     with echo_upstream("--always", "!later=50") as one, echo_upstream() as two:
         settings = _settings({"url": one.base_url}, {"url": two.base_url})
         with local_server(tmp_path, **settings) as server, server.client() as client:
@@ -100,8 +100,8 @@ def test_retry_after_of_one_of_several(tmp_path: Path) -> None:
         assert sum(one.calls().values()) == 1
 
 
-def test_one_that_is_away_is_left_alone(tmp_path: Path) -> None:
-    """A URL that cannot be reached is asked from time to time, not by each request, and used when it is back."""
+def test_an_unreachable_upstream_is_tried_only_at_intervals(tmp_path: Path) -> None:
+    """An upstream that cannot be reached is tried at intervals, and used again when it is back."""
     port = _free_port()
     with echo_upstream("--always", "!sleep=0.01") as echo:
         settings = _settings({"url": f"http://127.0.0.1:{port}/v1"}, {"url": echo.base_url, "concurrency": 4})
@@ -116,12 +116,12 @@ def test_one_that_is_away_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems may refuse what does not fit the queue")
-def test_one_that_does_not_even_refuse(tmp_path: Path) -> None:
-    """The time in which a connection is not accepted is spent once, and not by each batch and each request."""
+def test_an_upstream_that_accepts_no_connection(tmp_path: Path) -> None:
+    """The connection timeout of such an upstream is spent once, not for each request."""
     with socket.socket() as silent, ExitStack() as stack, echo_upstream() as echo:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
-        for _ in range(4):  # its queue is full, and new connections are left waiting
+        for _ in range(4):  # fills its queue, so that new connections have to wait
             one = stack.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(silent.getsockname())
@@ -136,8 +136,8 @@ def test_one_that_does_not_even_refuse(tmp_path: Path) -> None:
             assert "Unclosed" not in server.log
 
 
-def test_all_away_for_a_while(tmp_path: Path) -> None:
-    """If no upstream can be reached, the batch waits, and goes on with the first that is back."""
+def test_all_upstreams_unreachable_for_a_while(tmp_path: Path) -> None:
+    """The batch waits, and continues with the first upstream that is back."""
     ports = [_free_port() for _ in range(2)]
     urls = [f"http://127.0.0.1:{port}/v1" for port in ports]
     with local_server(tmp_path, upstream=urls) as server, server.client() as client:
@@ -147,12 +147,12 @@ def test_all_away_for_a_while(tmp_path: Path) -> None:
         with echo_upstream(port=ports[1]):
             done = finish(client, batch)
             assert counts_of(client, done) == (50, 50, 0)
-            # A client's own call does not wait for the next look.
+            # A client's own call does not wait for the next check of the upstreams.
             assert client.chat.completions.create(model="echo-1", messages=[{"role": "user", "content": "x"}])
 
 
 def test_models_of_each(tmp_path: Path) -> None:
-    """A request goes to an upstream that lists its model, also after a restart, and to any if none does any more."""
+    """A request is sent only to upstreams that list its model, also after a restart."""
     with echo_upstream("--models", "small", "both") as one, echo_upstream("--models", "large", "both") as two:
         settings = _settings({"url": one.base_url}, {"url": two.base_url})
         with local_server(tmp_path, **settings) as server:
@@ -172,7 +172,7 @@ def test_models_of_each(tmp_path: Path) -> None:
 
 
 def test_a_server_of_llama_cpp(tmp_path: Path) -> None:
-    """It lists the file of its only model, and takes every name that is not another upstream's."""
+    """llama.cpp lists only its model file, and gets every model name that no other upstream lists."""
     words = ("--models", "/models/some.gguf", "--owner", "llamacpp")
     with (
         echo_upstream(*words) as llama,
@@ -189,14 +189,14 @@ def test_a_server_of_llama_cpp(tmp_path: Path) -> None:
 
 
 def most_now(echo: EchoUpstream) -> int:
-    """Return the number of calls under way, a moment later."""
+    """Return the number of running calls, after a short pause."""
     time.sleep(0.1)
     return echo.now()
 
 
 @pytest.mark.parametrize("name", ["vllm:num_requests_waiting", "sglang:num_queue_reqs"])
 def test_a_long_queue(tmp_path: Path, name: str) -> None:
-    """While many requests wait at a model server, it gets one at a time, and then more and more again."""
+    """While a model server has a long queue it gets one request at a time, and then more again."""
     with echo_upstream("--metrics", name) as echo:
         echo.set_queue(500)
         with local_server(tmp_path, upstream=echo.base_url, concurrency=12) as server, server.client() as client:

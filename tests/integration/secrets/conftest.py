@@ -1,4 +1,4 @@
-"""What the tests of secrets share: a place to work in, and a provider whose key is the canary."""
+"""Fixtures for the tests of secrets: a working folder, and a provider whose key is the canary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["here", "workbench"]
 
 @pytest.fixture
 def here(workbench: Workbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Workbench:
-    """Give the provider the canary for a key, and work in a folder of its own."""
+    """Give the provider the canary as its key, and work in a folder of the test."""
     workbench.folder = tmp_path / "work"
     workbench.folder.mkdir()
     (tmp_path / "tmp").mkdir()

@@ -1,4 +1,4 @@
-"""A key is in no output, no file and no command line, whatever the command, the key and the answer."""
+"""A key is in no output, no file and no command line, for any command, key and answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.canary import KEY, MARK, Ran, command_lines, listener, nowhere, repeat_key, response, run
+from support.canary import KEY, MARK, Ran, assert_key_absent, command_lines, listener, repeat_key, response, run
 from support.full import FULL
 from support.servers import echo_upstream, wait_until
 
@@ -61,7 +61,7 @@ COMMANDS = (
     ("config", "unset", "providers.faulty.display_name"),
     ("config", "path"),
 )
-"""Each command of `obatch` that may have to do with a key; the rest is in PROGRAMS."""
+"""The commands of `obatch` that may use a key; PROGRAMS has the others."""
 
 PROGRAMS = (
     ("run", "in.jsonl", "-p", "faulty", "-o", "old.out"),
@@ -80,7 +80,7 @@ KEYS = {
     "control": (f"{KEY}\x1b[2J", 4),
     "long": (f"{KEY}{'x' * 10_000}", 0),
 }
-"""Keys that people have by mistake, and the exit code that such a key gives `obatch run`."""
+"""Common invalid keys, each with the exit code of `obatch run`."""
 
 
 def prepare(workbench: Workbench) -> None:
@@ -102,12 +102,12 @@ def use(workbench: Workbench) -> list[Ran]:
     return ran + [run(*words, module=f"openai_batch.{name}") for name, *words in PROGRAMS]
 
 
-def test_every_command_keeps_the_key_to_itself(here: Workbench) -> None:
-    """After every command, told to log all it can, the key was in the header to its own host and nowhere else."""
+def test_no_command_shows_the_key(here: Workbench) -> None:
+    """After every command, the key is only in the Authorization header to its own host."""
     ran = use(here)
     assert {result.code for result in ran} <= {0, 5, 6}, [(r.words, r.code) for r in ran]
     assert [result.code for result in ran].count(0) >= 20
-    nowhere(*ran, folders=places(here))
+    assert_key_absent(*ran, folders=places(here))
     assert here.server.requests
     for request in here.server.requests:
         assert request.headers.pop("authorization") == f"Bearer {KEY}"
@@ -116,15 +116,15 @@ def test_every_command_keeps_the_key_to_itself(here: Workbench) -> None:
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_a_key_that_is_off_is_not_shown(here: Workbench, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """White space, other scripts, control characters and ten thousand characters show up nowhere either."""
+def test_an_invalid_key_is_not_shown(here: Workbench, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Keys with white space, other scripts or control characters, and very long ones, are not shown either."""
     key, code = KEYS[kind]
     monkeypatch.setenv("FAULTY_KEY", key)
     prepare(here)
     ran = [run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")]
     assert ran[0].code == code
     ran += use(here) if FULL else [run("in.jsonl", "-p", "faulty", module="openai_batch.run")]
-    nowhere(*ran, folders=places(here))
+    assert_key_absent(*ran, folders=places(here))
     sent = {request.headers["authorization"] for request in here.server.requests}
     assert sent == (set() if code else {f"Bearer {key.strip()}"})
 
@@ -144,13 +144,13 @@ FAULTS = (
 
 
 @pytest.mark.parametrize("fault", FAULTS if FULL else FAULTS[::4])
-def test_every_failure_keeps_the_key_to_itself(here: Workbench, fault: str) -> None:
-    """Refusals, broken lines, web pages and redirects, with tracebacks asked for, show no key."""
+def test_no_failure_shows_the_key(here: Workbench, fault: str) -> None:
+    """The key is not shown after refusals, invalid lines, web pages and redirects."""
     here.configure(create_timeout=2, create_grace=0.2)
     here.write(f"fault:{fault}")
     ran = run("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl")
     assert ran.code in (0, 1, 4, 5, 7), ran
-    nowhere(ran, folders=places(here))
+    assert_key_absent(ran, folders=places(here))
 
 
 ECHOES = [
@@ -161,8 +161,8 @@ ECHOES = [
 
 
 @pytest.mark.parametrize(("status", "kind"), ECHOES)
-def test_a_key_that_the_server_repeats_is_taken_out(here: Workbench, status: int, kind: str) -> None:
-    """A server that has the key in its answer, as some have in a 401, does not bring it into ours."""
+def test_a_key_that_the_server_repeats_is_removed(here: Workbench, status: int, kind: str) -> None:
+    """If an answer of the server contains the key, as some 401 answers do, our error does not."""
     with listener(repeat_key(status, kind)) as server:
         here.configure(base_url=f"{server.url}/v1", create_grace=0.1)
         api = OpenAIBatchApi(get_provider_by_name("faulty"))
@@ -182,7 +182,7 @@ def test_a_key_that_the_server_repeats_is_taken_out(here: Workbench, status: int
 
 
 def test_a_page_that_repeats_the_key_instead_of_results(here: Workbench) -> None:
-    """What arrives instead of a result file is shown in part, and never the key in it."""
+    """A page that is sent instead of a result file is shown in part, without the key."""
     here.write("fault:end=completed")
     assert run("submit", "in.jsonl", "-p", "faulty").code == 0
     assert run("wait").code == 0
@@ -192,7 +192,7 @@ def test_a_page_that_repeats_the_key_instead_of_results(here: Workbench) -> None
     ran = run("download", "-o", "out.jsonl")
     assert ran.code == 1
     assert "Incorrect API key provided" in ran.said
-    nowhere(ran, folders=places(here))
+    assert_key_absent(ran, folders=places(here))
 
 
 FORMS = {
@@ -206,8 +206,8 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_key_in_another_form_is_taken_out(form: str) -> None:
-    """The key is found in any letter case, with escapes, and in base64 that begins anywhere; other text stays."""
+def test_a_key_in_another_form_is_removed(form: str) -> None:
+    """The key is removed in any letter case, with escapes, and in base64; other text is kept."""
     told = without_key(KEY, f"seen: {FORMS[form]} end")
     assert told.startswith("seen: ")
     assert told.endswith(" end")
@@ -217,7 +217,7 @@ def test_a_key_in_another_form_is_taken_out(form: str) -> None:
 
 
 def test_results_that_repeat_the_key_are_not_shown_with_it(here: Workbench) -> None:
-    """A refusal in a result line that holds the key, in several forms, is told without it; the file is data."""
+    """An error in a result line is shown without the key that it contains; the file itself is not changed."""
     here.write("fault:rows=mixed")
     assert run("submit", "in.jsonl", "-p", "faulty").code == 0
     assert run("wait").code in (0, 5)
@@ -235,7 +235,7 @@ def test_results_that_repeat_the_key_are_not_shown_with_it(here: Workbench) -> N
 
 
 def test_a_key_is_in_no_command_line(here: Workbench) -> None:
-    """While a command waits, neither its command line nor that of a process below it holds the key."""
+    """The key is not in the command line of a running command or of its child processes."""
     here.write(f"fault:steps={','.join(['in_progress'] * 40)}")
     assert run("submit", "in.jsonl", "-p", "faulty").code == 0
     with subprocess.Popen([sys.executable, "-m", "openai_batch", "wait"], stderr=subprocess.DEVNULL) as waiting:
@@ -248,7 +248,7 @@ def test_a_key_is_in_no_command_line(here: Workbench) -> None:
 
 
 def test_no_option_takes_a_key() -> None:
-    """There is no way to type a key where the list of processes shows it: options name variables."""
+    """No option takes a key or a token; options take the name of a variable."""
     for words in (("submit",), ("run",), ("serve",), ("providers", "add")):
         shown = run(*words, "--help").said
         options = [word.strip(",") for word in shown.split() if word.startswith("--")]
@@ -269,7 +269,7 @@ def test_no_option_takes_a_key() -> None:
 def test_the_key_of_an_upstream_stays_in_the_servers_header(
     here: Workbench, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    """The local provider's server sends its upstream's key to the upstream, and writes it nowhere."""
+    """The local server sends the key of its upstream only to the upstream, and writes it to no file."""
     monkeypatch.setenv("UPSTREAM_KEY", KEY)
     with echo_upstream(key=KEY) as echo:
         (here.home / "config.toml").write_text(table.replace("URL", echo.base_url), encoding="utf-8")
@@ -281,16 +281,16 @@ def test_the_key_of_an_upstream_stays_in_the_servers_header(
             assert MARK not in pid.read_text(encoding="utf-8")
         finally:
             ran.append(run("serve", "--stop"))
-    nowhere(*ran, folders=places(here))
+    assert_key_absent(*ran, folders=places(here))
 
 
 def test_the_search_finds_what_it_looks_for(here: Workbench) -> None:
-    """The canary is seen in an output, in a file and in a file's name: a search that finds nothing proves nothing."""
+    """The search for the canary finds it in an output, in a file and in a file name."""
     for said, name, content in ((KEY, "a", ""), ("", KEY, ""), ("", "a", KEY)):
         path = here.folder / name
         path.write_text(content, encoding="utf-8")
         with pytest.raises(AssertionError):
-            nowhere(Ran((), 0, said), folders=places(here))
+            assert_key_absent(Ran((), 0, said), folders=places(here))
         path.unlink()
     assert MARK.encode() in repeat_key(401)(f"GET / HTTP/1.1\r\nAuthorization: Bearer {KEY}".encode())
     assert response(200, "x").startswith(b"HTTP/1.1 200")

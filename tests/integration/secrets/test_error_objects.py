@@ -1,4 +1,4 @@
-"""An error keeps no key: not in its attributes, not in the errors before it, not in what a traceback shows."""
+"""An exception holds no key: not in its attributes, its causes, or its traceback."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _texts(value: Any, seen: dict[int, Any], depth: int = 0) -> Iterator[str]:
 
 def _check(error: BaseException) -> None:
     assert [text for text in _texts(error, {}) if MARK in text] == []
-    # With the values of variables, as crash reporters and rich tracebacks show them.
+    # With local variables, as crash reporters and rich tracebacks show them.
     shown = traceback.TracebackException.from_exception(error, capture_locals=True).format()
     assert [text for text in shown if MARK in text] == []
     assert MARK.encode() not in pickle.dumps(error)
@@ -60,8 +60,8 @@ def _check(error: BaseException) -> None:
 
 @pytest.mark.parametrize("plan", CALLS)
 def test_an_error_of_a_call_keeps_no_key(here: Workbench, plan: str) -> None:
-    """The SDK's errors have the request with its headers, and Python keeps them with ours."""
-    here.hurry()
+    """The exception does not keep the SDK's error, which holds the request with its headers."""
+    here.use_short_timeouts()
     with pytest.raises(BatchError) as raised:
         here.run(f"fault:{plan}") if plan.startswith(("create", "upload")) else _look(here, plan)
     _check(raised.value)
@@ -78,7 +78,7 @@ def _look(here: Workbench, plan: str) -> None:
 
 
 def test_a_header_of_a_variable_is_a_key_too(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its name."""
+    """The value of a header that comes from a variable is treated as a key."""
     monkeypatch.setenv("TEAM", KEY[::-1] + MARK)
     config = here.home / "config.toml"
     config.write_text(config.read_text() + 'headers = {"X-Team" = "env:TEAM"}\n')
@@ -90,7 +90,7 @@ def test_a_header_of_a_variable_is_a_key_too(here: Workbench, monkeypatch: pytes
 
 @pytest.mark.parametrize("end", ["exit 1", "printf '\\377'"])
 def test_a_command_for_a_key_that_fails(end: str, tmp_path: Path) -> None:
-    """What it has printed is not kept."""
+    """The output of a failed key command is not kept."""
     script = tmp_path / "key.sh"
     script.write_text(f"echo {KEY}\n{end}\n")
     with pytest.raises(AuthError) as raised:

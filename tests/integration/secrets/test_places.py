@@ -1,11 +1,11 @@
-"""A key goes to its own host: not along a redirect, not to a proxy, not where the environment or a file points."""
+"""A key is sent only to its own host: not along a redirect, to a proxy, or where the environment or a file points."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from support.canary import KEY, MARK, PROXIES, listener, nowhere, run
+from support.canary import KEY, MARK, PROXIES, assert_key_absent, listener, run
 from support.servers import echo_upstream
 
 from openai_batch.errors import BatchError
@@ -45,13 +45,13 @@ CALLS: dict[str, tuple[str, Callable[[Workflow, JobRecord, Workbench], object]]]
     "cancel": ("cancel={};steps=in_progress", _cancel),
     "the record of a file": ("file={}", _collect),
 }
-"""Each kind of request: the plan that redirects it, and what sends it."""
+"""Each kind of request: the plan that redirects it, and the function that sends it."""
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("call", CALLS)
 def test_no_other_request_follows_a_redirect(here: Workbench, call: str, status: int) -> None:
-    """No request goes on to another address: no key, no header, no prompt, not even a connection."""
+    """Redirects are not followed, except for files: nothing is sent to the other address."""
     here.configure(create_timeout=0.2, create_grace=0.1)
     plan, act = CALLS[call]
     workflow = here.workflow()
@@ -66,8 +66,10 @@ def test_no_other_request_follows_a_redirect(here: Workbench, call: str, status:
 
 
 @pytest.mark.parametrize("status", [302, 307])
-def test_an_object_store_gets_nothing_of_ours(here: Workbench, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that the provider keeps at another host is read there, with no key, no header of a profile, no cookie."""
+def test_an_object_store_gets_no_headers_of_the_provider(
+    here: Workbench, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file at another host is downloaded without the key, the headers of the profile, and cookies."""
     here.configure()
     with (here.home / "config.toml").open("a") as config:
         config.write('headers = { "X-Secret" = "env:MARKED" }\n')
@@ -93,7 +95,7 @@ def test_an_object_store_gets_nothing_of_ours(here: Workbench, status: int, monk
 def test_a_provider_on_this_machine_is_reached_past_every_proxy(
     here: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With every proxy variable set to a trap, a whole job goes to the loopback address and the trap hears nothing."""
+    """Providers on this machine are reached without a proxy, whatever the proxy variables say."""
     here.write("fault:rows=mixed")
     with listener() as trap, echo_upstream() as echo:
         for name in PROXIES:
@@ -109,12 +111,12 @@ def test_a_provider_on_this_machine_is_reached_past_every_proxy(
         assert trap.heard == []
     assert [result.code for result in ran] == [5, 5, 0], ran
     assert len(here.server.batches) == 2
-    nowhere(*ran, folders=(here.home, here.folder))
+    assert_key_absent(*ran, folders=(here.home, here.folder))
 
 
 @pytest.mark.slow
-def test_openai_base_url_has_no_say(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK's own variable changes no profile's address, neither OpenAI's nor another's."""
+def test_openai_base_url_has_no_effect(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK's variable OPENAI_BASE_URL changes the URL of no profile."""
     here.write("fault:end=completed")
     with listener() as trap:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{trap.url}/v1")
@@ -128,8 +130,8 @@ def test_openai_base_url_has_no_say(here: Workbench, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_files_in_the_working_folder_have_no_say(here: Workbench) -> None:
-    """A configuration, an .env or an .obatch that lies beside the input sends nobody's key anywhere."""
+def test_files_in_the_working_folder_have_no_effect(here: Workbench) -> None:
+    """Configuration files, .env files and .netrc near the input do not change where the key is sent."""
     here.write("fault:end=completed")
     with listener() as trap:
         table = f'provider = "faulty"\n[providers.faulty]\nbase_url = "{trap.url}/v1"\napi_key_env = "FAULTY_KEY"\n'
@@ -146,7 +148,7 @@ def test_files_in_the_working_folder_have_no_say(here: Workbench) -> None:
 
 @pytest.mark.slow
 def test_a_key_of_one_provider_does_not_go_to_another(here: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the keys of several providers set, each request bears the key of its own alone."""
+    """With the keys of several providers set, each request has only its own key."""
     for name in ("OPENAI_API_KEY", "PARASAIL_API_KEY", "GROQ_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, f"sk-{name}-0123456789")
     for name in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_WEBHOOK_SECRET"):

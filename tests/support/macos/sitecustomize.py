@@ -1,8 +1,8 @@
-"""Give this Python the call of macOS that syncs a file to the disk itself. Loaded at start, by way of PYTHONPATH.
+"""Add the call of macOS that syncs a file to the disk itself. Loaded at start by way of PYTHONPATH.
 
-Each sync is noted in the file OBATCH_TEST_SYNCS: how, and the path. OBATCH_TEST_FULL_SYNC is the error, by its name,
-that the call of macOS fails with, as it does on disks of other systems. Disks have no hard links here, which macOS
-says with another number than other systems.
+Each sync is recorded in the file OBATCH_TEST_SYNCS: its kind, and the path. OBATCH_TEST_FULL_SYNC is the name of the
+error with which the call fails, as it does on disks of other systems. Hard links fail here, with the error number of
+macOS, which differs from that of other systems.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Make this Python behave like one on Windows, as far as files are concerned. Loaded at start, by way of PYTHONPATH.
+"""Simulate Windows in this Python, for files only. Loaded at start by way of PYTHONPATH.
 
 POSIX modules and functions are missing; `msvcrt.locking` locks bytes; a folder cannot be opened; a file that any
 process of the simulation has open cannot be renamed, replaced or removed; `os.rename` replaces nothing; files that are
-open for reading cannot be synced; names with a colon, at the end a dot, or of a device cannot be made. The rest, such
-as `os.name` and the separator in paths, stays as it is. Linux only.
+open for reading cannot be synced; names with a colon, with a dot at the end, or of a device cannot be created. The
+rest, such as `os.name` and the path separator, is not changed. Linux only.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import re
 import shutil
 import signal
 import struct
-import subprocess  # noqa: F401 - loaded before `msvcrt` exists, by which it tells Windows
+import subprocess  # noqa: F401 - imported before `msvcrt` exists, by which it detects Windows
 import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import platformdirs  # noqa: F401 - loaded before what it needs on this system is gone
+import platformdirs  # noqa: F401 - imported before the modules that it needs are removed
 
 with contextlib.suppress(ImportError):
     import psutil  # noqa: F401 - the same

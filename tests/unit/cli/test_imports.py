@@ -1,4 +1,4 @@
-"""What a command may load: the sets that keep a TAB, a version and a listing quick."""
+"""Completion, `--version` and local commands import few modules, so that they start fast."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAVY = (
 
 
 def loaded(*words: str) -> set[str]:
-    """Return the top-level modules that `obatch` with these words has loaded at its end."""
+    """Run `obatch` with `words`, and return the top-level modules that it has imported at its end."""
     script = f"""
 import json, sys, atexit
 sys.argv = {["obatch", *words]!r}
@@ -43,15 +43,15 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("kind", ["jobs", "providers"])
-def test_completion_loads_the_standard_library_alone(kind: str) -> None:
-    """A TAB loads nothing but the standard library and this package."""
+def test_completion_imports_only_the_standard_library(kind: str) -> None:
+    """Completion imports only the standard library and this package."""
     foreign = {name for name in loaded("__complete", kind, "") if name not in sys.stdlib_module_names}
     allowed = {"openai_batch", "__main__"}
     assert {name for name in foreign - allowed if not name.startswith(("_", "distutils"))} == set()
 
 
-def test_the_version_loads_nothing_heavy() -> None:
-    """--version loads neither typer, rich, openai, pydantic nor sqlite3."""
+def test_the_version_imports_no_slow_module() -> None:
+    """`--version` imports neither typer, rich, openai, pydantic nor sqlite3."""
     assert loaded("--version").isdisjoint(HEAVY)
 
 
@@ -69,15 +69,15 @@ def test_the_version_loads_nothing_heavy() -> None:
         ["-h"],
     ],
 )
-def test_local_commands_load_no_sdk(words: list[str]) -> None:
-    """Commands that ask nobody do not load the openai package, which takes longer than all the rest."""
+def test_local_commands_do_not_import_the_sdk(words: list[str]) -> None:
+    """Commands that send no request do not import the openai package, which takes longer than everything else."""
     write("in.jsonl", [request("a")])
     write("prompts.txt", ["a prompt"])
     assert loaded(*words).isdisjoint({"openai", "aiohttp", "starlette", "httpx", "xllamacpp"})
 
 
 def test_importing_the_package_is_light() -> None:
-    """`import openai_batch` loads neither openai, pydantic, typer, rich nor sqlite3."""
+    """`import openai_batch` imports neither openai, pydantic, typer, rich nor sqlite3."""
     script = "import openai_batch, sys, json; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert {name.partition(".")[0] for name in json.loads(done.stdout)}.isdisjoint(HEAVY)

@@ -1,4 +1,4 @@
-"""The lines of the live display, and the texts in them, at the widths of narrow and wide windows."""
+"""The lines of the live display in narrow and wide windows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def job(*, queued: int = 0) -> JobRecord:
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_a_job_has_everything_at_every_width(columns: int) -> None:
-    """Phase, bar, counts, time, rate, the usual time and its end are there, and no line is too long."""
+    """A job shows its phase, bar, counts, time, rate, usual time and expiry at every width, and no line is too long."""
     lines = job_lines(job(), columns, ["usually 11 min; 9 of 10 within 2 h"])
     assert max(map(len, lines)) <= columns
     assert lines[0].startswith("job 1 in progress ━")
@@ -52,7 +52,7 @@ def test_a_job_has_everything_at_every_width(columns: int) -> None:
 
 
 def test_no_line_is_wider_than_the_window() -> None:
-    """At every width from 20 to 200 columns, each line fits, and all is said: in more lines, or without a bar."""
+    """At every width from 20 to 200 columns, each line fits and nothing is left out."""
     details = ["2 of 3 parts waiting for 1 min 15 s: the provider's queue is full", "usually 11 min"]
     said = "job 1 in progress 300/1,000, 2 failed, 1 min 05 s " + ", ".join(details) + ", 5/s, expires in 23 h 00 min"
     for columns in range(20, 201):
@@ -62,22 +62,22 @@ def test_no_line_is_wider_than_the_window() -> None:
         assert shown.split() == said.replace(",", "").split(), lines
 
 
-def test_a_full_queue_is_told_with_its_time() -> None:
-    """Waiting for room says how much waits, for how long and why."""
+def test_a_full_queue_is_reported_with_its_time() -> None:
+    """A job that waits for the provider's queue shows how many parts wait, for how long and why."""
     since = time.time() - 75
     assert waiting_text(job(queued=2), since) == "2 of 3 parts waiting for 1 min 15 s: the provider's queue is full"
     assert waiting_text(job()) == ""
 
 
-def test_an_estimate_is_history_or_nothing() -> None:
-    """Few earlier jobs give no estimate, and not many give no tail."""
+def test_an_estimate_needs_earlier_jobs() -> None:
+    """A few earlier jobs give no estimate; some give the usual time; more also give the time of 9 of 10 jobs."""
     assert usual_text([60.0, 70.0]) == ""
     assert usual_text([60.0, 660.0, 900.0]) == "usually 11 min"
     assert usual_text([60.0] * 5 + [660.0] * 4 + [7200.0]) == "usually 11 min; 9 of 10 within 11 min"
 
 
 def test_a_rate_has_a_unit_that_fits() -> None:
-    """Slow jobs are told by the minute or the hour."""
+    """The rate of a slow job is shown per minute or per hour."""
     slow = job()
     assert rate_text(slow, time.time()) == "5/s"
     assert rate_text(slow, time.time() + 3600) == "5/min"
@@ -85,7 +85,7 @@ def test_a_rate_has_a_unit_that_fits() -> None:
 
 
 def test_a_log_has_a_line_for_a_step_and_for_a_transfer(capsys: pytest.CaptureFixture[str]) -> None:
-    """A step without a size is one line at its start; a transfer is one at its end."""
+    """A step without a size logs one line at its start, and a transfer logs one line at its end."""
     log = LogReporter()
     for step in (
         ("starting the server", 0, None),
@@ -98,7 +98,7 @@ def test_a_log_has_a_line_for_a_step_and_for_a_transfer(capsys: pytest.CaptureFi
 
 
 def test_a_step_shows_how_far_it_is() -> None:
-    """A step without a size has its name alone; without Unicode all is ASCII."""
+    """A step without a size shows only its name; without Unicode everything is ASCII."""
     assert step_line("connecting to acme", 0, None, 80) == "connecting to acme …"
     assert step_line("upload", 500, 1000, 60) == f"upload {'━' * 12}{'╌' * 12} 500 B of 1.0 kB"
     assert step_line("upload", 500, 1000, 60, fancy=False).isascii()

@@ -18,7 +18,7 @@ from openai_batch.results.statistics import Statistics
     ],
 )
 def test_each_bar_names_the_whole_numbers_in_it(values: list[int], ranges: list[str]) -> None:
-    """No number is in two ranges, and a bar of a single number has that one."""
+    """The ranges of the bars do not overlap, and a bar for one number shows only that number."""
     statistics = Statistics()
     for value in values:
         statistics.prompt_tokens.add(value)

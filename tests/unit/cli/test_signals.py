@@ -1,4 +1,4 @@
-"""A signal interrupts a command wherever it arrives."""
+"""A signal interrupts a command at any point."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ except Terminated as exc:
 
 @pytest.mark.skipif(WINDOWS, reason="no process can send this signal there")
 def test_a_signal_while_an_object_is_removed() -> None:
-    """Python cannot raise it there: it is raised a moment later, and nothing is reported."""
+    """A signal that arrives while `__del__` runs is raised right after it, and nothing is printed."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "143\n", "")

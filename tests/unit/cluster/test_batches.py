@@ -1,4 +1,4 @@
-"""Inputs are cut into shards, and journals are read back, whatever they look like."""
+"""Batches in a store: inputs are split into shards, journals are read back, and errors of the store are handled."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_last_result_counts_unless_it_is_an_error(store: FolderStore) -> Non
 
 
 def test_an_object_is_created_once(store: FolderStore) -> None:
-    """The second one is refused, and the first stays."""
+    """A second `create` of the same object is refused, and the first content stays."""
     assert store.create("a/b", b"1")
     assert not store.create("a/b", b"2")
     assert store.read("a/b") == b"1"
@@ -108,14 +108,14 @@ def test_an_object_is_created_once(store: FolderStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "batch_1/../x", "batch_" + "g" * 32, ""])
-def test_ids_are_no_paths(store: FolderStore, name: str) -> None:
-    """What is no id of ours is not looked for."""
+def test_ids_are_not_used_as_paths(store: FolderStore, name: str) -> None:
+    """An id that is not valid is reported as not found, and is not used as a path."""
     with pytest.raises(NotFoundError):
         get_plan(store, name)
 
 
-def test_a_store_that_is_gone(tmp_path: Path) -> None:
-    """Nothing is read as empty, and nothing is written in its place."""
+def test_a_missing_store(tmp_path: Path) -> None:
+    """A missing store is an error, not an empty store, and it is not created."""
     store = FolderStore(tmp_path / "store")
     for act in (
         lambda: store.find("a"),
@@ -137,19 +137,19 @@ def test_windows(window: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("window", ["", "0h", "1w", "h", "-1h", "1.5h"])
 def test_bad_windows(window: str) -> None:
-    """Anything else is refused before a batch is created."""
+    """Any other window is refused before a batch is created."""
     with pytest.raises(UsageError):
         window_seconds(window)
 
 
-def test_workers_share_the_shards() -> None:
+def test_each_shard_belongs_to_one_worker() -> None:
     """Each shard belongs to one worker."""
     shares = [list(shards_of(worker, 3, 10)) for worker in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(10))
 
 
-def test_the_errors_of_the_part_that_is_kept_count(store: FolderStore) -> None:
-    """A mark is for a part with its size: one of a worker that came too late does not count."""
+def test_the_failures_of_the_stored_part_are_counted(store: FolderStore) -> None:
+    """Failures are counted for the stored part only; a count for a part of another size is ignored."""
     record = add_input(store, io.BytesIO(b"{}\n" * 20), "input.jsonl", 10)
     plan = create_batch(store, Plan(f"batch_{'0' * 32}", record.id, "/v1/chat/completions", "1h", time.time()))
     store.replace(f"{folder(plan.id, 'failed')}/00000000-300-4", b"")
@@ -165,7 +165,7 @@ def test_the_errors_of_the_part_that_is_kept_count(store: FolderStore) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on files there")
 def test_a_full_disk(store: FolderStore) -> None:
-    """It may pass; and a line that was cut in a journal does not spoil the one that is written again."""
+    """A full disk is a temporary error, and a line that was cut short in a journal does not damage the next one."""
     line = json.dumps({"custom_id": "one", "response": {"status_code": 200, "body": "x" * 500}}).encode() + b"\n"
     journal = ShardJournal(store, "batch_1", 0, "a")
     with file_limit(200):
@@ -182,7 +182,7 @@ def test_a_full_disk(store: FolderStore) -> None:
 
 @contextlib.contextmanager
 def file_limit(size: int) -> Iterator[None]:
-    """Let files have no more bytes than this."""
+    """Limit the size of files to `size` bytes."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -194,7 +194,7 @@ def file_limit(size: int) -> Iterator[None]:
 
 
 class Bucket(FolderStore):
-    """A store whose objects cannot be appended to, and which fails as `fails` says."""
+    """A store without appendable journal files, in which calls for keys that contain `fails` fail."""
 
     def __init__(self, root: Path, fails: str) -> None:
         super().__init__(root)
@@ -202,7 +202,7 @@ class Bucket(FolderStore):
         self._fails = fails
 
     def path(self, key: str) -> Any:
-        """Return None for what a bucket has no file of."""
+        """Return None for the keys of journals, which are not files in a bucket."""
         return None if "/journal/" in key else super().path(key)
 
     def list(self, folder: str) -> Iterator[StoredObject]:
@@ -224,7 +224,7 @@ class Bucket(FolderStore):
 
 
 def test_a_worker_that_cannot_flush(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends when the store has not answered for long, and does not wait forever; nothing becomes an error."""
+    """A worker that cannot write to the store ends after a time limit, and stops sending requests."""
     for name, value in {"_FLUSH": 0.05, "_MOST_WAITING": 5}.items():
         monkeypatch.setattr(worker, name, value)
     monkeypatch.setattr(patience, "_SECONDS", 0.2)
@@ -242,7 +242,7 @@ def test_a_worker_that_cannot_flush(store: FolderStore, tmp_path: Path, monkeypa
 
 
 def test_counts_while_results_are_written(store: FolderStore, tmp_path: Path) -> None:
-    """A shard whose results are complete, and not in the store yet, does not look as if it had none."""
+    """A shard whose results are complete but not stored yet still has its counts."""
     record, plan = a_batch(store, b'{"custom_id":"a","body":{"model":"echo-1","messages":[]}}\n')
     seen: list[int] = []
 
@@ -261,7 +261,7 @@ def test_counts_while_results_are_written(store: FolderStore, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_the_last_sign_of_life(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is written while the worker ends does not stay, as if the worker still ran."""
+    """A sign of life that is written while the worker ends is removed."""
     monkeypatch.setattr(worker, "SIGN_OF_LIFE", 0.05)
     messages = [{"role": "user", "content": "hello !sleep=0.5"}]
     record, plan = a_batch(store, json.dumps({"custom_id": "a", "body": {"messages": messages}}).encode())
@@ -288,8 +288,8 @@ def a_batch(store: FolderStore, content: bytes, rows: int = 10) -> tuple[InputRe
     return record, create_batch(store, plan)
 
 
-def test_a_start_is_written_by_one_process(tmp_path: Path) -> None:
-    """Two that start the same workers at the same moment do not both go on."""
+def test_workers_are_started_by_one_process(tmp_path: Path) -> None:
+    """If two processes start the same workers at the same time, only one of them starts them."""
     together = threading.Barrier(2)
 
     class Late(FolderStore):
@@ -314,7 +314,7 @@ def test_a_start_is_written_by_one_process(tmp_path: Path) -> None:
 
 
 def test_batches_that_cannot_be_read(store: FolderStore) -> None:
-    """The others are listed all the same, and none is taken for another one."""
+    """Batches that cannot be read are skipped in the list, and each one is an error when it is read."""
     _, plan = a_batch(store, b"{}\n")
     strange = [b"hello", b"{}", msgspec.json.encode(plan), msgspec.json.encode(plan).replace(b'"1h"', b'"soon"')]
     for number, content in enumerate(strange):
@@ -325,7 +325,7 @@ def test_batches_that_cannot_be_read(store: FolderStore) -> None:
 
 
 def test_a_deletion_that_was_interrupted(store: FolderStore) -> None:
-    """It goes on the next time, and results that are half deleted are never given away."""
+    """An interrupted deletion continues the next time, and results that are half deleted cannot be downloaded."""
     _, plan = a_batch(store, b"{}\n{}\n", rows=1)
     for number in range(2):
         store.create(part_key(plan.id, number), b"{}\n")
@@ -340,8 +340,8 @@ def test_a_deletion_that_was_interrupted(store: FolderStore) -> None:
         delete_results(store, plan.id)
 
 
-def test_an_input_that_is_gone(store: FolderStore) -> None:
-    """The worker does not wait for it; one that cannot be read is named."""
+def test_a_missing_input(store: FolderStore) -> None:
+    """A worker whose input is missing or not valid ends with an error."""
     cases = {b"hello\n": "not a request", b'{"custom_id":"a"}\n': "not a request", b"": "is not in the store"}
     for content, message in cases.items():
         record = add_input(store, io.BytesIO(content or b"{}"), "input.jsonl", 10)
@@ -355,7 +355,7 @@ def test_an_input_that_is_gone(store: FolderStore) -> None:
 
 
 def test_a_lost_answer_of_the_store(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The batch that was written is found, and there is no second one."""
+    """If the answer to a create is lost, the batch that was written is found, and no second one is created."""
     monkeypatch.setattr(shards_api, "open_store", lambda _: Bucket(tmp_path / "store", "plans/"))
     settings = ShardSettings(store=str(tmp_path / "store"), upstream=("http://127.0.0.1:9/v1",))
     api = shards_api.ShardsApi(Provider(name="cluster", shards=settings))
@@ -367,8 +367,8 @@ def test_a_lost_answer_of_the_store(store: FolderStore, tmp_path: Path, monkeypa
 
 @pytest.mark.skipif(WINDOWS, reason="folders cannot be opened there")
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_store_that_vanishes_during_a_write(tmp_path: Path, moment: str) -> None:
-    """Whether the folder of the object was made or not, nothing appears in the place of the store."""
+def test_a_store_that_disappears_during_a_write(tmp_path: Path, moment: str) -> None:
+    """If the store disappears during a write, nothing is written to the folder that takes its place."""
     place = tmp_path / "store"
 
     class Vanishing(FolderStore):

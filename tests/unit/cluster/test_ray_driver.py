@@ -1,4 +1,4 @@
-"""The driver of Ray: a worker ends with the process of Ray that has started it."""
+"""The Ray driver: a worker ends when the Ray process that started it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARENT = "from openai_batch.cluster.ray_driver import run_worker; run_worker(['s
 
 
 def test_the_exit_code_of_a_worker() -> None:
-    """An error of its own is told, and a signal is what Ray tries again."""
+    """The exit code of a worker is returned, and a signal is raised as an exception, so that Ray retries."""
     assert run_worker([sys.executable, "-c", "raise SystemExit(4)"]) == 4
     with pytest.raises(WorkerKilled, match="signal 9"):
         run_worker([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
@@ -24,7 +24,7 @@ def test_the_exit_code_of_a_worker() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of the end of its parent")
 def test_a_worker_ends_with_its_parent() -> None:
-    """Else two workers would run the same shards after Ray has killed a process and started another."""
+    """A worker ends when its parent is killed, so that two workers never run the same shards."""
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())

@@ -1,14 +1,17 @@
-"""What requests can cost, by known figures, and when that is refused."""
+"""What requests can cost, with known figures, and when a cost is refused."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import tomllib
 from decimal import Decimal
 
 import pytest
 from support.command import request
 
-from openai_batch.costs.estimate import Estimate, estimate
+from openai_batch.costs.estimate import Estimate, ModelEstimate, estimate
+from openai_batch.costs.tokens import RequestTokens
 from openai_batch.costs.usd import as_usd, usd
 from openai_batch.errors import CostError, UsageError
 from openai_batch.providers.provider import Prices, Provider
@@ -26,8 +29,8 @@ def of(*requests: object, provider: Provider = ACME, guess: float | None = None)
     return estimate(provider, [json.dumps(each).encode() for each in requests], lambda _: guess)
 
 
-def test_the_figures() -> None:
-    """1,000 answers of 100 tokens at 10 dollars a million are 1 dollar; each byte of input may be a token."""
+def test_the_estimated_cost() -> None:
+    """At 10 dollars per million, 1,000 answers of 100 tokens cost 1 dollar; each byte of input may be a token."""
     found = of(*(request(f"r{n}", "m", "x" * 100, max_tokens=100) for n in range(1000)))
     (model,) = found.models
     assert model.tokens.requests == 1000
@@ -37,16 +40,16 @@ def test_the_figures() -> None:
     assert found.saved == found.likely
 
 
-def test_an_absurd_cost_is_refused_as_any_other() -> None:
-    """However many digits it has, it is told."""
+def test_a_huge_cost_is_refused() -> None:
+    """A cost with any number of digits is shown and refused."""
     dear = Provider(name="dear", base_url="https://api.dear.example/v1", prices={"m": Prices(input=0, output=9e8)})
     found = of(*(request(f"r{n}", "m", max_tokens=10**11, n=10**11) for n in range(2000)), provider=dear)
     with pytest.raises(CostError, match="this can cost up to"):
         found.check(Decimal(1))
 
 
-def test_a_guess_is_likely_but_never_the_most() -> None:
-    """Earlier answers say what is likely; the limits say what is possible."""
+def test_a_guess_does_not_change_the_maximum() -> None:
+    """Earlier answers decide the likely cost, and the limits decide the maximum cost."""
     found = of(request("a", "m", max_tokens=100), guess=5.0)
     assert found.models[0].output == 5
     assert found.likely is not None
@@ -57,8 +60,8 @@ def test_a_guess_is_likely_but_never_the_most() -> None:
     assert open_end.at_most is None
 
 
-def test_the_limit_is_kept_to_the_cent() -> None:
-    """What costs exactly the limit is sent; one step less refuses, and what was spent before counts."""
+def test_the_limit_is_exact() -> None:
+    """A job that costs exactly the limit is sent, one that costs more is refused, and earlier spending counts."""
     found = of(request("a", "m", max_tokens=100))
     assert found.at_most is not None
     found.check(found.at_most)
@@ -80,16 +83,16 @@ def test_the_limit_is_kept_to_the_cent() -> None:
         (of(request("a", "m", max_tokens=1, audio={"voice": "a"})), "images, files, hosted tools", "a few rows"),
     ],
 )
-def test_what_is_open_is_refused(found: Estimate, message: str, hint: str) -> None:
-    """An unknown price, no limit, or what cannot be counted: no limit of the cost could be kept, however high."""
+def test_an_unknown_cost_is_refused(found: Estimate, message: str, hint: str) -> None:
+    """An unknown price, a missing limit or uncountable input is refused with any limit of the cost."""
     with pytest.raises(CostError, match=message) as told:
         found.check(Decimal(1_000_000))
     assert hint in told.value.hint
     assert found.at_most is None
 
 
-def test_what_is_free_needs_no_limit() -> None:
-    """On this machine even answers without a limit cost nothing."""
+def test_free_requests_need_no_limit() -> None:
+    """If the price is 0, answers without a limit cost nothing."""
     free = Provider(name="f", base_url="http://127.0.0.1:1/v1", prices={"*": Prices(input=0, output=0)})
     found = of(request("a", "m"), provider=free)
     found.check(Decimal(0))
@@ -117,8 +120,16 @@ def test_small_amounts_keep_their_digits(amount: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "", "-1", "nan", "inf", "1e30", -0.5, float("nan"), True])
-def test_a_wrong_amount_is_told(value: str | float) -> None:
-    """What is no amount of dollars is an error that names the option."""
+def test_a_wrong_amount_is_reported(value: str | float) -> None:
+    """A value that is not an amount of dollars is an error that names the option."""
     with pytest.raises(UsageError, match="--max-cost is"):
         as_usd(value, "--max-cost")
     assert as_usd("$2.50", "--max-cost") == as_usd(2.5, "max_cost=") == Decimal("2.5")
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", 'a "quoted" one', "modèle", "a \N{GRINNING FACE} b"])
+def test_the_command_for_a_price_names_any_model(model: str) -> None:
+    """Its key is TOML, which has no surrogate pairs."""
+    words = shlex.split(ModelEstimate(model, RequestTokens(), None).price_command(Provider(name="acme")))
+    assert words[:3] == ["obatch", "config", "set"]
+    assert tomllib.loads(f"{words[3]} = 1") == {"providers": {"acme": {"prices": {model: 1}}}}

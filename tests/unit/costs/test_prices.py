@@ -1,4 +1,4 @@
-"""The price of a model: the profile's own, that of the package, or none."""
+"""The price of a model: from the profile, from the package, or unknown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_batch_costs_half_of_the_listed_price() -> None:
 
 
 def test_long_inputs_cost_more_from_the_listed_length_on() -> None:
-    """A price that rises with the length of the input is the higher one as soon as one request is that long."""
+    """If the price rises with the length of the input, a single request of that length gets the higher price."""
     provider = get_provider_by_name("openai")
     short, long = (find_price(provider, "gpt-5.5", longest=length) for length in (272_000, 272_001))
     assert short is not None
@@ -39,8 +39,22 @@ def test_long_inputs_cost_more_from_the_listed_length_on() -> None:
     assert (short.input, long.input) == (Decimal("2.5"), Decimal(5))
 
 
+def test_a_name_counts_more_than_a_pattern() -> None:
+    """Also for a dated version, as an answer names it: so the cost of a job is by the price of its estimate."""
+    prices = {
+        "gpt-4o*": Prices(input=9, output=9),
+        "gpt-4o-mini": Prices(input=1, output=2),
+        "*": Prices(input=5, output=5),
+    }
+    provider = Provider(base_url=OPENAI, prices=prices)
+    for model, expected in (("gpt-4o-mini", 1), ("gpt-4o-mini-2024-07-18", 1), ("gpt-4o", 9), ("o3", 5)):
+        price = find_price(provider, model)
+        assert price is not None
+        assert price.input == expected
+
+
 def test_an_unknown_discount_is_not_guessed() -> None:
-    """Without a known batch discount the list price counts, which is never too low, and the source says so."""
+    """Without a known batch discount the list price is used, and the source says so."""
     price = find_price(Provider(base_url=OPENAI), "gpt-4o-mini")
     assert price is not None
     assert (price.input, price.discount) == (Decimal("0.15"), None)
@@ -59,17 +73,17 @@ def test_an_unknown_discount_is_not_guessed() -> None:
     ],
 )
 def test_an_unknown_price_is_none(provider: Provider, model: str) -> None:
-    """The name of a model alone says nothing: the same model has other prices elsewhere."""
+    """A model without a price at this provider has no price, even if other providers have one."""
     assert find_price(provider, model) is None
 
 
 def test_parasail_has_no_known_prices() -> None:
-    """A provider that the package does not know has no price, and never 0."""
+    """A provider that the package does not know has no price; the price is not 0."""
     assert find_price(replace(get_provider_by_name("openai"), base_url="https://api.parasail.io/v1"), "gpt-4o") is None
 
 
-def test_the_configuration_counts_more_than_the_package(home: Path) -> None:
-    """Prices of the profile are used as they are: they are those in a batch; a dated version has the same."""
+def test_prices_of_the_configuration_are_preferred(home: Path) -> None:
+    """Prices of the profile are used without a discount, also for a dated version of the model."""
     (home / "config.toml").write_text(
         '[providers.openai.prices."gpt-4o-mini"]\ninput = 1\noutput = 2.5\ncached_input = 0.1\n'
         '[providers.openai.prices."ft:*"]\ninput = 3\noutput = 4\n'
@@ -87,8 +101,8 @@ def test_the_configuration_counts_more_than_the_package(home: Path) -> None:
     assert other.source.startswith("genai-prices")
 
 
-def test_this_machine_costs_nothing_unless_it_asks_another(home: Path) -> None:
-    """The local provider is free with its own engine, or with an upstream here; a hosted upstream has its own price."""
+def test_the_local_provider_is_free_without_a_remote_upstream(home: Path) -> None:
+    """The local provider is free, unless it has an upstream on another host, whose price is unknown."""
     local = get_provider_by_name("local")
     price = find_price(local, "any")
     assert price is not None
@@ -119,7 +133,7 @@ def test_this_machine_costs_nothing_unless_it_asks_another(home: Path) -> None:
     ],
 )
 def test_a_wrong_price_is_named(home: Path, table: str, message: str) -> None:
-    """A price that is none is an error that names the file, the provider and the model."""
+    """An invalid price is an error that names the file, the provider and the model."""
     text = f'[providers.acme]\nbase_url = "https://a.example/v1"\n[providers.acme.prices."m/large"]\n{table}\n'
     (home / "config.toml").write_text(text)
     with pytest.raises(ConfigError) as told:
@@ -130,7 +144,7 @@ def test_a_wrong_price_is_named(home: Path, table: str, message: str) -> None:
 
 @pytest.mark.parametrize("share", ["1", "-0.1", "true"])
 def test_a_wrong_discount_is_named(home: Path, share: str) -> None:
-    """A discount of everything or of nothing sensible is an error."""
+    """A discount that is not valid is an error."""
     (home / "config.toml").write_text(f"[providers.openai]\nbatch_discount = {share}\n")
     with pytest.raises(ConfigError, match="batch_discount must be a number from 0"):
         get_provider_by_name("openai")
@@ -148,13 +162,13 @@ def test_a_wrong_discount_is_named(home: Path, share: str) -> None:
         ("m", "m-2024-07-18", False),
     ],
 )
-def test_a_version_has_a_date(model: str, name: str, same: bool) -> None:
-    """An answer may name the version of the model that was asked for."""
+def test_a_name_with_a_date_is_a_version(model: str, name: str, same: bool) -> None:
+    """A model name with a date is a version of the model without it."""
     assert is_version(model, name) is same
 
 
-def test_a_program_may_name_prices() -> None:
-    """A profile that a program makes may have prices too."""
+def test_a_program_can_set_prices() -> None:
+    """A profile made by a program can have prices."""
     price = find_price(Provider(base_url="http://127.0.0.1:9/v1", prices={"m": Prices(input=0.1, output=0.2)}), "m")
     assert price is not None
     assert price.cost(10, 5) == Decimal("0.000002")

@@ -1,4 +1,4 @@
-"""The tokens of requests: an estimate, the most that they can be, and what cannot be counted."""
+"""The tokens of requests: an estimate, the maximum, and what cannot be counted."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def chat(content: Any, **body: Any) -> RequestTokens:
     return counted(messages=[{"role": "user", "content": content}], **body)
 
 
-def test_the_estimate_and_the_most() -> None:
-    """A text of 400 bytes is about 100 tokens, and at most 400, and a little for the message around it."""
+def test_the_estimate_and_the_maximum() -> None:
+    """A text of 400 bytes is about 100 tokens and at most 400, plus a few for the message around it."""
     tokens = chat("x" * 400)
     assert 100 <= tokens.input <= 115
     assert 400 <= tokens.input_at_most == tokens.longest <= 430
     assert tokens.tokenizer is None
 
 
-def test_the_most_counts_bytes_and_not_characters() -> None:
-    """A character of several bytes may be as many tokens; escapes in the file are no bytes of the text."""
+def test_the_maximum_counts_bytes_and_not_characters() -> None:
+    """The maximum counts the bytes of the text in UTF-8, not the characters or the escapes of the file."""
     assert chat("日" * 100).input_at_most == chat("x" * 300).input_at_most
     assert chat("\n" * 100).input_at_most == chat("x" * 100).input_at_most
 
 
 def test_tools_and_schemas_count() -> None:
-    """What the model reads besides messages counts: tools and the schema of the answer."""
+    """Tools and the schema of the answer are counted as input."""
     schema = {"type": "json_schema", "json_schema": {"name": "a" * 400}}
     assert chat("hi", response_format=schema).input > chat("hi").input + 100
     assert chat("hi", tools=[{"type": "function", "function": {"name": "b" * 400}}]).input > chat("hi").input + 100
@@ -48,7 +48,7 @@ def test_tools_and_schemas_count() -> None:
 
 
 def test_tokens_as_input_count_as_they_are() -> None:
-    """An embedding of token numbers has that many tokens, each list of a list too."""
+    """Each token number in the input of an embedding counts as one token, also in nested lists."""
     assert counted("/v1/embeddings", input=[1, 2, 3]).input == counted("/v1/embeddings", input=[]).input + 3
     assert counted("/v1/embeddings", input=[[1, 2], [3]]).input == counted("/v1/embeddings", input=[]).input + 3
 
@@ -87,7 +87,7 @@ def test_the_limit_of_an_answer(url: str, body: dict[str, Any], limit: int) -> N
     ],
 )
 def test_no_limit(url: str, body: dict[str, Any]) -> None:
-    """A parameter that the endpoint does not read, or that is no plausible number, limits nothing."""
+    """A parameter that the endpoint does not read, or that is not a plausible number, is not a limit."""
     assert counted(url, **body).unlimited == 1
 
 
@@ -103,7 +103,7 @@ def test_no_limit(url: str, body: dict[str, Any]) -> None:
     ],
 )
 def test_what_cannot_be_counted(body: dict[str, Any]) -> None:
-    """Images, files, hosted tools and what the provider keeps have no known number of tokens."""
+    """Requests with images, files, hosted tools or stored prompts are counted as unknown."""
     assert counted(**body).uncounted == 1
     assert chat("plain", tools=[{"type": "function", "function": {"name": "f"}}]).uncounted == 0
 
@@ -116,7 +116,7 @@ def test_models_are_counted_apart() -> None:
 
 
 def test_nothing_is_downloaded_to_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """Without the encoding on this machine the input is estimated, and no connection is made."""
+    """Without the tokenizer file on this machine the input is estimated, and no connection is made."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
 
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Compressed inputs: unpacked whole, or refused in words."""
+"""Compressed inputs are unpacked completely, or refused with an error."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_every_member_is_unpacked(tmp_path: Path, pack: object) -> None:
 
 @pytest.mark.parametrize("pack", [gzip.compress, _zstd().compress], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("harm", ["cut", "flip"])
-def test_damage_is_told(tmp_path: Path, pack: object, harm: str) -> None:
-    """A file that was cut short, or has a wrong byte, is refused by name."""
+def test_damage_is_reported(tmp_path: Path, pack: object, harm: str) -> None:
+    """A compressed file that was cut short or damaged is refused."""
     assert callable(pack)
     packed = bytearray(pack(TEXT * 20))
     if harm == "cut":
@@ -47,7 +47,7 @@ def test_damage_is_told(tmp_path: Path, pack: object, harm: str) -> None:
 
 
 def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:
-    """What grows beyond the limit is refused before it fills the disk."""
+    """A file that unpacks to more than the limit is refused before it fills the disk."""
     path, target = tmp_path / "in", tmp_path / "out"
     path.write_bytes(gzip.compress(bytes(50_000_000)))
     with pytest.raises(InputError, match="more than 10,000,000 bytes"):
@@ -56,7 +56,7 @@ def test_a_bomb_stops_at_the_limit(tmp_path: Path) -> None:
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """A hundred megabytes without a line end pass through in a few."""
+    """Unpacking 200 MB without a line end uses less than 30 MB of memory."""
     path = tmp_path / "in"
     path.write_bytes(_zstd().compress(bytes(200_000_000)))
     code = (

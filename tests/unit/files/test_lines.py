@@ -1,4 +1,4 @@
-"""The length of a line is limited, and a user may need another limit."""
+"""The maximum length of a line, which an environment variable can change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openai_batch.files.lines import LINE_VARIABLE, MAX_LINE_BYTES, lines, max_l
 
 
 def test_the_variable_sets_the_longest_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer lines are told by their length."""
+    """The variable sets the maximum, and only the length of a longer line is returned."""
     assert max_line_bytes() == MAX_LINE_BYTES
     monkeypatch.setenv(LINE_VARIABLE, "1_000")
     found = [raw for _, _, raw in lines(io.BytesIO(b"a" * 1000 + b"\n" + b"b" * 1001))]
@@ -21,8 +21,8 @@ def test_the_variable_sets_the_longest_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("given", ["ten", "-1", "999", "1e9", "9" * 30, "٣٠٠٠"])
-def test_what_is_no_length_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the variable."""
+def test_an_invalid_length_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid value is an error that names the variable."""
     monkeypatch.setenv(LINE_VARIABLE, given)
     with pytest.raises(UsageError, match=LINE_VARIABLE):
         max_line_bytes()

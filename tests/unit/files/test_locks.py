@@ -1,4 +1,4 @@
-"""Locks between processes, with the locks of this system and with those of Windows (simulated)."""
+"""Locks between processes, with the locks of this system and with simulated locks of Windows."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _here(program: str) -> str:
 
 @pytest.mark.parametrize("run", [_here, on_windows])
 def test_a_lock_ends_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: object) -> None:
-    """Another process waits for it, and says so; a killed process has none; what no process holds is removed."""
+    """A second process waits for a lock and reports it; a killed process releases it; unused folders are removed."""
     monkeypatch.chdir(tmp_path)
     if run is on_windows and not sys.platform.startswith("linux"):
         pytest.skip("the simulation reads /proc")
@@ -74,6 +74,6 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_folder_that_was_removed_is_not_made_a_file(tmp_path: Path) -> None:
-    """Another process may remove a new folder before it is held: then there is nothing to hold."""
+    """If another process removes a new folder before it is locked, no lock is returned and no file is created."""
     assert hold(tmp_path / "gone", folder=True) is None
     assert not (tmp_path / "gone").exists()

@@ -21,10 +21,8 @@ STEPS = st.lists(
 
 
 @given(st.integers(0, 500), st.integers(0, 500), STEPS)
-def test_it_reads_as_a_file_of_its_bytes_would(
-    offset: int, length: int, steps: list[tuple[str, int | None, int]]
-) -> None:
-    """Whatever is read and sought, the bytes and places are those of a file that holds just the slice."""
+def test_it_reads_like_a_file_of_its_bytes(offset: int, length: int, steps: list[tuple[str, int | None, int]]) -> None:
+    """Any reads and seeks give the same bytes and positions as in a file that contains only the slice."""
     source = io.BytesIO(DATA)
     piece, model = FileSlice(source, offset, length), io.BytesIO(DATA[offset : offset + length])
     assert len(piece) == length
@@ -35,17 +33,17 @@ def test_it_reads_as_a_file_of_its_bytes_would(
             model.seek(min(number, length) if whence == os.SEEK_SET else number, whence)
             assert piece.seek(number, whence) == model.tell()
         assert piece.tell() == model.tell()
-        source.seek(17)  # somebody else moves the source
+        source.seek(17)  # another user of the source moves its position
 
 
-def test_without_a_length_it_goes_to_the_end() -> None:
-    """The rest of the file is the slice."""
+def test_without_a_length_it_ends_with_the_file() -> None:
+    """Without a length, the slice is the rest of the file."""
     assert FileSlice(io.BytesIO(DATA), 1000).read() == DATA[1000:]
     assert len(FileSlice(io.BytesIO(DATA), 5000)) == 0
 
 
-def test_it_tells_how_far_it_is_and_leaves_the_source_open() -> None:
-    """Progress counts the bytes of the slice; what belongs to somebody else is not closed."""
+def test_it_reports_progress_and_leaves_the_source_open() -> None:
+    """Progress counts the bytes of the slice, and closing the slice does not close the source."""
     heard: list[int] = []
     source = io.BytesIO(DATA)
     piece = FileSlice(source, 100, 50, heard.append)
@@ -59,7 +57,7 @@ def test_it_tells_how_far_it_is_and_leaves_the_source_open() -> None:
 
 
 def test_it_does_not_read_past_its_end() -> None:
-    """Not even when it is asked for more, or sought beyond."""
+    """Reads and seeks beyond the end of the slice stop at its end."""
     piece = FileSlice(io.BytesIO(DATA), 10, 5)
     assert piece.seek(99) == 5
     assert piece.read(3) == b""

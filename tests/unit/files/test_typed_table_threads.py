@@ -1,4 +1,4 @@
-"""Reading settings in several threads."""
+"""Read settings in several threads."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ print("done")
 
 
 def test_threads_that_read_the_same_settings_first_at_once_do_not_crash() -> None:
-    """Without a lock, msgspec reads a half-made description of the type, and the whole program crashes."""
+    """Without a lock, msgspec reads an incomplete description of the type, and the program crashes."""
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=120)
     assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr

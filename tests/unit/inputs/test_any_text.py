@@ -1,4 +1,4 @@
-"""Properties: any text reaches the upstream as it stood, and templates reach nothing but their columns."""
+"""Any text reaches the upstream unchanged, and templates can access only their columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from support.servers import EchoUpstream
 
-# The echo takes directives after an exclamation mark; a prompt of spaces is none.
+# The echo reads directives after an exclamation mark; a prompt of spaces is not valid.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="!"), min_size=1).filter(str.strip)
 LINE = TEXT.filter(lambda text: "\n" not in text and not text.endswith("\r") and not text.startswith("\ufeff"))
 NAME = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -37,7 +37,7 @@ def echo() -> Iterator[EchoUpstream]:
 
 
 def answer(base_url: str, body: object) -> str:
-    """Ask the upstream, and return what it says."""
+    """Send a request to the upstream, and return the text of its answer."""
     data = json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
     asked = urllib.request.Request(base_url + "/chat/completions", data, headers)  # noqa: S310 - a loopback address
@@ -48,7 +48,7 @@ def answer(base_url: str, body: object) -> str:
 @pytest.mark.parametrize(("name", "texts"), [("t.csv", TEXT), ("t.tsv", TEXT), ("t.jsonl", TEXT), ("t.txt", LINE)])
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_any_text_survives(echo: EchoUpstream, name: str, texts: st.SearchStrategy[str], data: st.DataObject) -> None:
+def test_any_text_is_kept(echo: EchoUpstream, name: str, texts: st.SearchStrategy[str], data: st.DataObject) -> None:
     """A text is the same, character by character, in the table, in the request and in the echo's answer."""
     given_texts = data.draw(st.lists(texts, min_size=1, max_size=8))
     with tempfile.TemporaryDirectory() as folder:
@@ -61,14 +61,14 @@ def test_any_text_survives(echo: EchoUpstream, name: str, texts: st.SearchStrate
 @pytest.mark.slow
 @settings(deadline=None)
 @given(row=st.dictionaries(NAME, VALUE, min_size=1, max_size=4), around=st.text("ab \n\r%#}é", max_size=6))
-def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: str) -> None:
-    """The short way for templates that only name columns gives what Jinja gives."""
+def test_simple_templates_give_the_same_as_jinja(row: dict[str, object], around: str) -> None:
+    """The fast path for templates that only name columns gives the same text as Jinja."""
     text = around.join(f"{{{{ {name} }}}}" for name in row) + around
     short = _parse_columns(text)[1]
     try:
         long = _jinja_renderer(text, "--prompt")(dict(row))
     except InputError:
-        return  # such as a template with an odd mark in it: the short way leaves it to Jinja, too
+        return  # such as a template with an invalid tag: the fast path leaves it to Jinja, too
     if short:
         assert Template(text, "--prompt").text(dict(row)) == long
 
@@ -76,8 +76,8 @@ def test_simple_templates_are_what_jinja_says(row: dict[str, object], around: st
 @pytest.mark.slow
 @settings(deadline=None)
 @given(name=NAME, value=VALUE | st.lists(st.integers()) | st.dictionaries(NAME, st.integers()))
-def test_templates_reach_no_attributes(name: str, value: object) -> None:
-    """No column, whatever its name and value, leads to a class or to anything that begins with an underscore."""
+def test_templates_cannot_access_attributes(name: str, value: object) -> None:
+    """A template cannot reach a class or an attribute that begins with an underscore through any column."""
     for path in ("__class__", "__init__", "__class__.__mro__", "__reduce__"):
         for template in (f"{{{{ row.{name}.{path} }}}}", f"{{{{ row[{name!r}]|attr({path!r}) }}}}"):
             with pytest.raises(InputError):
@@ -98,8 +98,8 @@ def test_templates_reach_no_attributes(name: str, value: object) -> None:
         "{{ row.clear() }}",
     ],
 )
-def test_the_sandbox_holds(template: str) -> None:
-    """Known ways out of a template are closed, and a row cannot be changed."""
+def test_the_sandbox_cannot_be_escaped(template: str) -> None:
+    """Known ways to escape the sandbox are refused, and a row cannot be changed."""
     row = {"text": "{{ 7 * 7 }}"}
     with pytest.raises(InputError):
         print(Template(template, "--prompt").text(row))

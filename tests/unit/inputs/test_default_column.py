@@ -1,4 +1,4 @@
-"""The column that nobody named, chats, empty rows, and the numbers in ids."""
+"""The default column, chats, empty rows, and the numbers in ids."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(*rows: dict[str, Any], name: str = "t.jsonl") -> str:
 
 
 def made_of(*names: str, **options: Any) -> tuple[Prepared, list[str], list[dict[str, Any]]]:
-    """Return what was made of these inputs, the ids, and the rows that were kept."""
+    """Prepare these inputs; return the result, the ids, and the rows that were kept."""
     target, kept = io.BytesIO(), io.BytesIO()
     with TemporaryDirectory() as folder:
         made = prepare(Inputs(names, Path(folder)).tables(), RequestSpec("m"), target, rows_to=kept, **options)
@@ -40,16 +40,16 @@ def made_of(*names: str, **options: Any) -> tuple[Prepared, list[str], list[dict
     ("row", "column"),
     [({"a": 1, "text": "x"}, "text"), ({"text": "x", "prompt": "y"}, "prompt"), ({"q": "x"}, "q")],
 )
-def test_the_column_is_told(row: dict[str, Any], column: str) -> None:
-    """Which column has the prompts is in what `prepare` returns; a file of prompts has none."""
+def test_the_column_is_named(row: dict[str, Any], column: str) -> None:
+    """`prepare` returns the name of the column with the prompts; a file of prompts has none."""
     assert made_of(write(row))[0].column == column
     Path("t.txt").write_text("x\n", encoding="utf-8")
     assert made_of("t.txt")[0].column is None
 
 
 @pytest.mark.parametrize(("cell", "kind"), [({"a": 1}, "an object"), (["a"], "a list")])
-def test_structure_is_not_pasted_into_a_prompt(cell: object, kind: str) -> None:
-    """A list or an object is a prompt only if a template names it; all rows together are one problem."""
+def test_lists_and_objects_are_not_pasted_into_a_prompt(cell: object, kind: str) -> None:
+    """A list or an object is a prompt only if a template names its column; all such rows are one problem."""
     name = write({"text": cell}, {"text": cell})
     with pytest.raises(
         InputError, match=rf"t\.jsonl:1: the column text contains {kind}, not text \(in 2 rows\)"
@@ -60,7 +60,7 @@ def test_structure_is_not_pasted_into_a_prompt(cell: object, kind: str) -> None:
 
 
 def test_a_table_by_columns_is_named() -> None:
-    """What pandas writes by default is one row of columns: it is refused, with a template too."""
+    """A table stored by columns, the default of pandas, is refused, also with a template."""
     name = write({"id": {"0": 1, "1": 2}, "text": {"0": "a", "1": "b"}}, name="t.json")
     for prompt in (None, "{{ text }}"):
         with pytest.raises(InputError, match="stored by columns") as caught:
@@ -90,20 +90,20 @@ def test_chats_are_messages() -> None:
         ([*CHAT, {"role": "assistant", "content": "Yes"}], "the last message is the assistant's own"),
     ],
 )
-def test_what_is_no_chat(messages: object, told: str) -> None:
+def test_invalid_messages_are_refused(messages: object, told: str) -> None:
     """Messages that cannot be sent as they are, such as data for fine-tuning, are refused."""
     with pytest.raises(InputError, match=told):
         requests(write({"messages": messages}))
 
 
-def test_messages_of_other_requests_are_not_sent_as_messages() -> None:
-    """An embedding of a chat is refused like any other structure."""
+def test_a_list_of_messages_is_no_embedding_input() -> None:
+    """A list of messages is refused as the input of an embedding."""
     with pytest.raises(InputError, match="the column messages contains a list"):
         requests(write({"messages": CHAT}), embeddings=True)
 
 
 def test_empty_rows_are_skipped_and_counted() -> None:
-    """With `skip_empty`, empty prompts make no request and keep no row; the ids of the others stay the same."""
+    """With `skip_empty`, rows with empty prompts are left out, and the ids of the other rows stay the same."""
     rows: list[dict[str, Any]] = [{"text": "a"}, {"text": ""}, {"text": None}, {"text": " \n"}, {"text": "b"}]
     name = write(*rows)
     made, ids, kept = made_of(name, skip_empty=True)
@@ -118,7 +118,7 @@ def test_empty_rows_are_skipped_and_counted() -> None:
 
 
 def test_the_id_of_a_skipped_row_is_free() -> None:
-    """A row that is skipped does not take its id away from another one."""
+    """The id of a skipped row can be used by another row."""
     write({"id": "x", "text": ""}, {"id": "x", "text": "a"})
     target = io.BytesIO()
     with TemporaryDirectory() as folder:
@@ -128,7 +128,7 @@ def test_the_id_of_a_skipped_row_is_free() -> None:
 
 
 def test_ids_have_the_line_of_prompts_and_the_number_of_rows() -> None:
-    """Blank lines count in a file of prompts; further files go on from there."""
+    """Ids of prompts count blank lines; the numbers continue in the next file."""
     Path("a.txt").write_text("\none\n\n \ntwo\n", encoding="utf-8")
     Path("b.csv").write_text('text\n"x\ny"\n\nz\n', encoding="utf-8")
     assert made_of("a.txt")[1] == ["line-2", "line-5"]
@@ -137,7 +137,7 @@ def test_ids_have_the_line_of_prompts_and_the_number_of_rows() -> None:
 
 
 def test_a_missing_column_is_one_problem() -> None:
-    """A misspelt column is told once, with the one that was meant, wherever the name is from."""
+    """A misspelled column name is reported once with a suggestion, wherever it was given."""
     name = write(*[{"id": n, "text": "x"} for n in range(20)])
     specs: list[dict[str, Any]] = [
         {"prompt": "{{ txet }}"},

@@ -83,7 +83,7 @@ def test_a_filter_works(expression: str) -> None:
 
 
 def test_every_filter_is_tried() -> None:
-    """Each of Jinja's filters but `random` is among the cases."""
+    """Each filter of Jinja except `random` has a case."""
     used = {word.partition("(")[0] for expression in CASES for word in expression.split("|")[1:]}
     assert FILTERS.keys() - used == {"random"}
 
@@ -98,7 +98,7 @@ def test_every_filter_is_tried() -> None:
     ],
 )
 def test_functions_work(text: str, told: str) -> None:
-    """Jinja's functions work, and what has items is written as a list."""
+    """Jinja's functions work, and iterable values are written as a list."""
     assert Template(text, "--prompt").text(ROW) == told
 
 
@@ -114,16 +114,16 @@ def test_functions_work(text: str, told: str) -> None:
         ("row.zz", "'zz' is undefined; the columns are"),
     ],
 )
-def test_messages_have_no_inner_names(expression: str, told: str) -> None:
-    """A template that fails is told in words, without the names of functions of Jinja or of this package."""
+def test_messages_have_no_internal_names(expression: str, told: str) -> None:
+    """The error of a template does not contain internal function names of Jinja or of this package."""
     with pytest.raises(InputError) as caught:
         Template(f"{{{{ {expression} }}}}", "--prompt").text(ROW)
     assert told in str(caught.value)
     assert not any(name in str(caught.value) for name in ("_compiled", "lambda", "do_", "_to_json", "_Columns"))
 
 
-def test_what_is_not_available_is_named() -> None:
-    """`random` would make another request of the same row each time."""
+def test_unavailable_template_features_are_named() -> None:
+    """`random` is refused, because it would make a different request from the same row each time."""
     with pytest.raises(UsageError, match="No filter named 'random'") as caught:
         Template("{{ l|random }}", "--prompt")
     assert "without random" in caught.value.hint

@@ -1,4 +1,4 @@
-"""What kind of file an input is: delimiters, JSON of every shape, UTF-16, workbooks, and files that cannot be read."""
+"""Detection of the input format: delimiters, JSON, UTF-16, workbooks, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ needs_calamine = pytest.mark.skipif(find_spec("python_calamine") is None, reason
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.txt", "t.CSV", "t.psv", "t.tsv", "t.dat", "t"])
 def test_delimiters_are_found(name: str, delimiter: str) -> None:
-    """A table is taken apart, whichever delimiter it has and whatever its name."""
+    """A table is read with any delimiter and any file name."""
     write_csv(Path(name), ROWS, delimiter)
     assert prompts(requests(name)) == TEXTS
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
 def test_one_column_has_no_delimiter(name: str) -> None:
-    """If the header has no delimiter, the usual one of the file's name holds."""
+    """If the header contains no known delimiter, the usual delimiter for the file name is used."""
     Path(name).write_text("text\na;b|c\n", encoding="utf-8")
     assert prompts(requests(name)) == ["a;b|c"]
     Path(name).write_text('"a; b",text\n1,x\n' if name == "t.csv" else "a,b,c\ttext\n1\tx\n", encoding="utf-8")
@@ -37,7 +37,7 @@ def test_one_column_has_no_delimiter(name: str) -> None:
 
 @pytest.mark.parametrize("header", ["id,text", "id\ttext", "Review Text|Stars", "id;text"])
 def test_a_table_in_a_file_of_prompts_is_refused(header: str) -> None:
-    """A .txt file that looks like a table is not sent line by line; --format settles it."""
+    """A .txt file that looks like a table is refused, unless `--format` is given."""
     other = header.replace("id", "7").replace("text", "x").replace("Review Text", "Good").replace("Stars", "5")
     Path("t.txt").write_text(f"{header}\n{other}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"t\.txt looks like a table") as caught:
@@ -47,7 +47,7 @@ def test_a_table_in_a_file_of_prompts_is_refused(header: str) -> None:
 
 
 def test_prompts_with_commas_stay_prompts() -> None:
-    """Sentences are no table, even if each has the same number of commas."""
+    """Sentences are not read as a table, even if each has the same number of commas."""
     lines = ["Hello, world", "Well, yes", "So, what?"]
     Path("t.txt").write_text("\n".join(lines), encoding="utf-8")
     assert prompts(requests("t.txt")) == lines
@@ -56,7 +56,7 @@ def test_prompts_with_commas_stay_prompts() -> None:
 @pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.txt", "t.csv", "t"])
 @pytest.mark.parametrize("shape", ["lines", "array", "one line", "indented array", "indented", "lines in an array"])
 def test_json_of_every_shape_is_read(name: str, shape: str) -> None:
-    """JSON lines, arrays, and objects over several lines give the same rows, whatever the name of the file."""
+    """JSON lines, arrays, and objects over several lines give the same rows with any file name."""
     lines = [json.dumps(row) for row in ROWS]
     text = {
         "lines": "\n".join(lines),
@@ -71,7 +71,7 @@ def test_json_of_every_shape_is_read(name: str, shape: str) -> None:
 
 
 def test_problems_in_an_array_have_their_line() -> None:
-    """An object of an array is on the line on which it begins."""
+    """A problem in an array is reported with the line on which its object begins."""
     rows: list[dict[str, Any]] = [{"a": 1, "text": "x"}, {"a": 1, "text": ""}, {"a": 1, "text": None}]
     Path("t.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     with pytest.raises(InputError) as caught:
@@ -94,7 +94,7 @@ def test_problems_in_an_array_have_their_line() -> None:
     ],
 )
 def test_a_broken_document_is_one_problem(text: str, told: str) -> None:
-    """What is wrong with a JSON document is told once, with its line."""
+    """An error in a JSON document is reported once, with its line."""
     Path("t.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         requests("t.json")
@@ -103,13 +103,13 @@ def test_a_broken_document_is_one_problem(text: str, told: str) -> None:
 
 @pytest.mark.parametrize("indent", [None, 1])
 def test_an_array_of_texts_is_prompts(indent: int | None) -> None:
-    """The texts of a JSON array are prompts."""
+    """The strings of a JSON array are prompts."""
     Path("t.json").write_text(json.dumps(TEXTS, indent=indent), encoding="utf-8")
     assert prompts(requests("t.json")) == TEXTS
 
 
 def test_prompts_that_begin_like_json_are_prompts() -> None:
-    """Brackets at the start of prompts do not make them JSON."""
+    """Prompts that begin with brackets are not read as JSON."""
     for lines in (
         ["{", "code", "}"],
         ["[INST] a [/INST]", "b"],
@@ -120,15 +120,15 @@ def test_prompts_that_begin_like_json_are_prompts() -> None:
         assert prompts(requests("t.txt")) == lines
 
 
-def test_excels_line_with_the_delimiter_is_no_header() -> None:
-    """`sep=;` above the header, which Excel understands, says what the delimiter is."""
+def test_the_delimiter_line_of_excel_is_not_the_header() -> None:
+    """`sep=|` above the header, as Excel writes it, sets the delimiter."""
     Path("t.csv").write_text("sep=|\r\nid|text, short, or not\r\n1|a\r\n2\r\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"t\.csv:4: the row has 1 cell"):
         requests("t.csv", prompt="{{ id }}")
 
 
 def test_a_large_array_is_read_object_by_object() -> None:
-    """Objects that are larger than what is read at once, and their neighbours, are whole."""
+    """Objects larger than one read, and the objects next to them, are read completely."""
     texts = ["x", "y" * 300_000, "é" * 70_000, "z", *map(str, range(20_000))]
     Path("t.json").write_text(json.dumps([{"text": text} for text in texts], ensure_ascii=False), encoding="utf-8")
     assert prompts(requests("t.json")) == texts
@@ -137,7 +137,7 @@ def test_a_large_array_is_read_object_by_object() -> None:
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.txt", "t.json"])
 def test_wide_encodings_are_read(name: str, encoding: str) -> None:
-    """UTF-16 and UTF-32 with a byte order mark are text like any other."""
+    """UTF-16 and UTF-32 with a byte order mark are read."""
     text = {
         "t.csv": 'id,text\r\n1,"The phone, great"\r\n2,"é; it|broke\tdown"\r\n',
         "t.jsonl": "".join(json.dumps(row) + "\n" for row in ROWS),
@@ -150,13 +150,13 @@ def test_wide_encodings_are_read(name: str, encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_wide_text_without_a_mark_is_read(encoding: str) -> None:
-    """UTF-16 is told by its zero bytes too."""
+    """UTF-16 without a byte order mark is recognized by its zero bytes."""
     Path("t.csv").write_bytes("id,text\n1,é\n".encode(encoding))
     assert prompts(requests("t.csv")) == ["é"]
 
 
-def test_half_a_wide_character_is_a_problem() -> None:
-    """A file of UTF-16 that was cut is told as such."""
+def test_a_truncated_wide_character_is_an_error() -> None:
+    """A UTF-16 file that ends in the middle of a character is an error."""
     Path("t.txt").write_bytes("abc\n".encode("utf-16")[:-1])
     with pytest.raises(InputError, match=r"t\.txt:1: not valid UTF-16"):
         requests("t.txt")
@@ -196,7 +196,7 @@ def write_workbook(path: Path, sheets: dict[str, list[list[object]]]) -> None:
 @needs_calamine
 @pytest.mark.parametrize("name", ["t.xlsx", "t.bin"])
 def test_workbooks_are_read(name: str) -> None:
-    """The only sheet of a workbook, or the one that --table names, is a table; whole numbers have no point."""
+    """A workbook's only sheet, or the one that `--table` names, is read; whole numbers have no decimal point."""
     table: list[list[object]] = [["id", "text", ""], [1, "a", ""], ["", "", ""], [2, "b", ""]]
     write_workbook(Path(name), {"Sheet": table})
     found = requests(name, prompt="{{ id }} {{ text }}")
@@ -222,7 +222,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_other_files_are_named(name: str) -> None:
-    """What is no table and no text is named for what it is, once."""
+    """A file of an unsupported kind is reported once, with its kind."""
     content, told = KINDS[name]
     Path(name).write_bytes(content)
     with pytest.raises(InputError, match=f":1: the file is {told}") as caught:
@@ -230,8 +230,8 @@ def test_other_files_are_named(name: str) -> None:
     assert len(caught.value.problems) == 1
 
 
-def test_an_office_document_that_is_no_workbook() -> None:
-    """An old Word document, or a broken workbook, is told as a workbook that cannot be read."""
+def test_an_office_document_that_is_not_a_workbook() -> None:
+    """An old Word document or a damaged workbook is reported as a workbook that cannot be read."""
     Path("t.doc").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600)
     with pytest.raises(InputError, match=r"t\.doc: the workbook cannot be read") as caught:
         requests("t.doc")
@@ -239,15 +239,15 @@ def test_an_office_document_that_is_no_workbook() -> None:
 
 
 @pytest.mark.parametrize("name", ["t.txt", "t.csv", "t.json", "t"])
-def test_an_empty_file_is_empty(name: str) -> None:
-    """An empty file is called empty."""
+def test_an_empty_file_is_an_error(name: str) -> None:
+    """An empty file is an error that says so."""
     Path(name).touch()
     with pytest.raises(InputError, match=f"{name}: the file is empty"):
         requests(name)
 
 
 def test_a_binary_file_is_one_problem() -> None:
-    """A file that is no text is not read as prompts, with an error for each line; --format has the last word."""
+    """A binary file is reported as one problem; with `--format` its lines are checked as text."""
     Path("picture").write_bytes(bytes(range(256)) * 20)
     with pytest.raises(InputError, match="picture: it is not text") as caught:
         requests("picture")
@@ -256,8 +256,8 @@ def test_a_binary_file_is_one_problem() -> None:
         requests("picture", choice={"format": "txt"})
 
 
-def test_json_lines_that_are_none() -> None:
-    """A file of prompts named .jsonl is one problem, not one for each line."""
+def test_prompts_in_a_jsonl_file_are_one_problem() -> None:
+    """A file of prompts named .jsonl is reported as one problem, not one for each line."""
     Path("t.jsonl").write_text("Tell me\nHi\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"t\.jsonl has no JSON objects") as caught:
         requests("t.jsonl")

@@ -1,4 +1,4 @@
-"""Files of prompts: chunks of any size give what the lines give one by one."""
+"""Files of prompts: reading in chunks gives the same result as reading line by line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openai_batch.inputs.prepare import prepare
 from openai_batch.inputs.readers import Prompts, _each_line, _lines
 from openai_batch.inputs.request_spec import RequestSpec
 
-# Quotes, backslashes, per cent signs, blanks, controls, and characters that look like the end of a line.
+# Quotes, backslashes, percent signs, spaces, control characters, and characters that look like a line end.
 VALID = [
     *("a", "b c", '"', "\\", '\\"', '","', "\\n", "%", "%d", "%%", "%b", "{{ prompt }}", "\r", "\t", " ", "\0", "\x1c"),
     *("\x1f", "\xa0", "\u3000", "\u2028", "\x85", "\ufeff", "é", "“", "漢字", "😀", "\u200b", "x" * 40),
@@ -59,8 +59,8 @@ CONTENT = st.lists(LINES, max_size=3).flatmap(
 @example(content=b"a\n \nb\n\xff\n", size=4)
 @example(content=b"a\nb\nc\nd\n", size=1000)
 @example(content=b"\xff\xfea\n\0b\n\0", size=4)
-def test_chunks_give_what_single_lines_give(content: bytes, size: int) -> None:
-    """Lines, their numbers and their problems are the same for any size of the chunks."""
+def test_chunks_give_the_same_as_single_lines(content: bytes, size: int) -> None:
+    """Chunks of any size give the same lines, line numbers and problems."""
     assert list(_lines(io.BytesIO(content), size)) == list(_each_line(io.BytesIO(content), 0))
 
 
@@ -75,8 +75,8 @@ def test_chunks_give_what_single_lines_give(content: bytes, size: int) -> None:
         {"id_column": "prompt"},
     ],
 )
-def test_per_cent_signs_are_text(spec: dict[str, Any]) -> None:
-    """A per cent sign stays as it is in a prompt, a template, a parameter and an id."""
+def test_percent_signs_are_text(spec: dict[str, Any]) -> None:
+    """A percent sign is not changed in a prompt, a template, a parameter or an id."""
     out = io.BytesIO()
     prepare([Table("t", "txt", Prompts(io.BytesIO(b"100%d\n%%b\n")), None)], RequestSpec("m", **spec), out)
     for number, line in enumerate(out.getvalue().splitlines()):
@@ -99,7 +99,7 @@ def test_per_cent_signs_are_text(spec: dict[str, Any]) -> None:
 def test_prompts_become_the_same_requests_many_at_once(
     contents: list[bytes], size: int, limit: int | None, skip_empty: bool
 ) -> None:
-    """Requests, kept rows and problems are those of prompts that are taken one by one, after other files as well."""
+    """Reading many prompts at once gives the same requests, kept rows and problems as reading one by one."""
 
     def made(*, at_once: bool) -> tuple[object, ...]:
         prompts = [Prompts(io.BytesIO(content), size) for content in contents]
@@ -124,7 +124,7 @@ def test_a_limit_stops_within_a_chunk() -> None:
 
 
 def test_line_numbers_are_right_after_many_chunks() -> None:
-    """The message for a bad line far into a file names the number of that line."""
+    """The error for an invalid line far into a file has the right line number."""
     plain = b"a prompt\n" * 9_999
     Path("t.txt").write_bytes(plain + b"\n" + plain + b"\xff\n" + plain)
     with Path("t.txt").open("rb") as stream, pytest.raises(InputError, match=r"t:20000: not UTF-8 \(byte 1\)"):

@@ -1,4 +1,4 @@
-"""Rows by SQL are fetched in pieces, whose size in memory is bounded."""
+"""Rows of an SQL query are fetched in groups that use a bounded amount of memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @needs_duckdb
-def test_few_long_rows_are_held_at_a_time(tmp_path: Path) -> None:
-    """A Parquet file of a few kilobytes can stand for any number of long texts; a query can make them."""
+def test_few_long_rows_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    """Long rows of a small Parquet file or a query are not all kept in memory."""
     import duckdb
 
     path, made = tmp_path / "t.parquet", "SELECT repeat('x', 200000) AS text FROM range(1000)"
@@ -33,7 +33,7 @@ def test_few_long_rows_are_held_at_a_time(tmp_path: Path) -> None:
         assert sum(1 for _ in rows) == 1000
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 120_000_000  # all of them are 200,000,000
+        assert peak < 120_000_000  # all rows together have 200,000,000 bytes
 
 
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) AS text FROM c"

@@ -1,4 +1,4 @@
-"""A template costs a bounded time and a bounded memory, whatever it says and whatever is in the row."""
+"""The time and the memory of a template are limited, for any template and any row."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ ROW = {"n": 10**9, "big": 10**30, "text": "x" * 1000, "rows": list(range(1000)),
         "{% macro m(n) %}{{ m(n) }}{% endmacro %}{{ m(1) }}",
     ],
 )
-def test_what_is_too_large_is_refused_before_it_is_made(text: str) -> None:
-    """The error is one of ours, and it comes at once."""
+def test_a_result_that_is_too_large_is_refused_early(text: str) -> None:
+    """A template whose result would be too large is refused early with an InputError."""
     begun = time.monotonic()
     template = Template(text, "--prompt")
     with pytest.raises(InputError):
@@ -58,15 +58,15 @@ def test_what_is_too_large_is_refused_before_it_is_made(text: str) -> None:
         "{% for a in [1] recursive %}{% if loop.depth < 60 %}{{ loop([1, 1]) }}{% endif %}{% endfor %}",
     ],
 )
-def test_what_takes_too_long_ends(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loops and macros are counted in processor time."""
+def test_a_slow_template_is_stopped(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops and macros are stopped after a limit of processor time."""
     monkeypatch.setattr(template_limits, "MAX_SECONDS", 0.3)
     with pytest.raises(InputError, match="takes more than"):
         Template(text, "--prompt").text(ROW)
 
 
-def test_a_template_that_is_nested_too_deeply_is_told() -> None:
-    """No expression is deep enough for a traceback."""
+def test_a_template_that_is_nested_too_deeply_is_reported() -> None:
+    """A template that is nested too deeply raises an error of this package."""
     with pytest.raises(BatchError):
         Template("{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}", "--prompt").text(ROW)
 
@@ -86,7 +86,7 @@ def test_a_template_that_is_nested_too_deeply_is_told() -> None:
         ),
     ],
 )
-def test_what_is_usual_works(text: str, result: str | None) -> None:
-    """Numbers that are values may be any, and loops know their length."""
+def test_usual_templates_work(text: str, result: str | None) -> None:
+    """Large numbers as values, small repeats and loop variables work."""
     made = Template(text, "--prompt").text({**ROW, "missing": 1})
     assert result is None or made == result

@@ -1,4 +1,4 @@
-"""A workbook that would fill the memory is refused, and so is one that takes very long."""
+"""A workbook that needs too much memory or time is refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def binary(path: Path, *places: tuple[int, int]) -> Path:
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow less memory, so that the test needs less; and as long as the test may take."""
+    """Lower the memory limit so that the test needs less memory, and raise the time limit."""
     monkeypatch.setattr(workbook, "MAX_MEMORY", 300_000_000)
     monkeypatch.setattr(workbook, "MAX_SECONDS", 20)
 
@@ -91,8 +91,8 @@ BOMBS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.usefixtures("limits")
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
-def test_what_takes_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[Path], Path]) -> None:
-    """A kilobyte can stand for billions of cells, and for gigabytes of text."""
+def test_a_workbook_that_needs_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[Path], Path]) -> None:
+    """A file of a few kilobytes with billions of cells or gigabytes of text is refused."""
     path = bomb(tmp_path)
     assert path.stat().st_size < 20_000
     begun = time.monotonic()
@@ -103,16 +103,16 @@ def test_what_takes_too_much_memory_is_refused(tmp_path: Path, bomb: Callable[[P
 
 
 @pytest.mark.slow
-def test_what_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A megabyte can become a gigabyte, of which no cell is made."""
+def test_a_slow_workbook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of about a megabyte that unpacks to a gigabyte without cells is refused."""
     monkeypatch.setattr(workbook, "MAX_SECONDS", 0.3)
     path = write(tmp_path / "t.xlsx", 'r="A1"', spaces=1_000_000_000)
     with pytest.raises(InputError, match=r"or 0.3 seconds"):
         list(workbook_rows(path, "t.xlsx", None))
 
 
-def test_a_long_row_is_an_error_of_its_own(tmp_path: Path) -> None:
-    """It is not held here, and the rows after it are read."""
+def test_a_row_that_is_too_long_is_an_error(tmp_path: Path) -> None:
+    """A row that is too long is an error, and the rows after it are read."""
     path = spreadsheet(tmp_path / "t.ods", cells("x"), cells("y" * 1_000_000, 20), cells("z"))
     (_, wrong), (place, _) = workbook_rows(path, "t.ods", None)
     assert "20,000,000 characters" in str(wrong)
@@ -120,16 +120,16 @@ def test_a_long_row_is_an_error_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 50, b""], ids=["no data", "nothing"])
-def test_an_archive_that_is_damaged_is_no_workbook(tmp_path: Path, content: bytes) -> None:
-    """Nor is one whose name of its kind is of any size."""
+def test_a_damaged_archive_is_refused_as_a_workbook(tmp_path: Path, content: bytes) -> None:
+    """An archive is a workbook only if its type can be read."""
     path = spreadsheet(tmp_path / "t.ods", cells("x"))
     raw = path.read_bytes()
     path.write_bytes(raw[:38] + content + raw[38 + len(content) :])
     assert is_workbook(path, raw[:100]) is (not content)
 
 
-def test_others_are_read(tmp_path: Path) -> None:
-    """A long sheet, and a wide one."""
+def test_workbooks_within_the_limits_are_read(tmp_path: Path) -> None:
+    """Workbooks with a distant row or column but little content are read."""
     for place in ('r="A2"', 'r="A90000"', 'r="XFD9"'):
         rows = list(workbook_rows(write(tmp_path / "t.xlsx", 'r="A1"', place), "t.xlsx", None))
         assert len(rows) == 1

@@ -1,4 +1,4 @@
-"""The words of a command that a user writes."""
+"""How a command that the user gives is split into words."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from openai_batch.jobs.notify import command_words
     ],
 )
 def test_a_path_on_windows_keeps_its_backslashes(text: str, words: list[str]) -> None:
-    """And quotes join words."""
+    """On Windows backslashes stay, and quotes join words."""
     assert command_words(text, windows=True) == words
 
 
-def test_words_are_those_of_a_shell_elsewhere() -> None:
-    """With quotes and backslashes."""
+def test_other_systems_split_words_like_a_shell() -> None:
+    """On other systems quotes and backslashes work as in a shell."""
     assert command_words(r"tell 'two words' a\ b", windows=False) == ["tell", "two words", "a b"]

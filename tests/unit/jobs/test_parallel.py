@@ -1,4 +1,4 @@
-"""Several items at a time: in order, no more than asked for, and none is begun after an error."""
+"""Run several items at a time: in order, with a limit, and without starting items after an error."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def worker(stopped: threading.Event) -> Iterator[threading.Event]:
-    """Give a worker that is the event."""
+    """Return the event itself as the worker."""
     yield stopped
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
-    """The last item is done first, and its result comes last."""
+    """Results are in input order, even if the last item is done first."""
 
     def act(_: threading.Event, item: int) -> int:
         time.sleep((8 - item) / 100)
@@ -32,8 +32,8 @@ def test_results_are_in_the_order_of_the_items() -> None:
     assert list(in_parallel(worker, act, range(8), 4)) == list(range(8))
 
 
-def test_so_many_are_under_way() -> None:
-    """Three threads do three items at a time, not more, though the results are read slowly."""
+def test_the_number_of_running_items_is_limited() -> None:
+    """Three threads run three items at a time and no more, even if the results are read slowly."""
     together = threading.Barrier(3)
     under_way: set[int] = set()
     most = 0
@@ -51,8 +51,8 @@ def test_so_many_are_under_way() -> None:
     assert most == 3
 
 
-def test_items_are_taken_when_there_is_a_thread_for_them() -> None:
-    """The caller may look at each item late: it is asked for when a thread is free."""
+def test_items_are_taken_when_a_thread_is_free() -> None:
+    """An item is taken from the iterator only when a thread is free for it."""
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -67,8 +67,8 @@ def test_items_are_taken_when_there_is_a_thread_for_them() -> None:
     assert taken == [0, 1, 2]
 
 
-def test_nothing_begins_after_an_error() -> None:
-    """The error is raised when what was under way has ended, and the items after it are not begun."""
+def test_nothing_starts_after_an_error() -> None:
+    """After an error, running items end first, no other items start, and then the error is raised."""
     begun: list[int] = []
     ended: list[int] = []
 
@@ -86,8 +86,8 @@ def test_nothing_begins_after_an_error() -> None:
     assert (begun, ended) == ([0, 1], [0])
 
 
-def test_what_is_under_way_ends_before_the_error_is_raised() -> None:
-    """The first item fails; the second one, which has begun, is waited for."""
+def test_running_items_end_before_the_error_is_raised() -> None:
+    """If the first item fails, the second one, which is running, is waited for."""
     begun = threading.Event()
     ended: list[int] = []
 
@@ -107,7 +107,7 @@ def test_what_is_under_way_ends_before_the_error_is_raised() -> None:
 
 @pytest.mark.parametrize("count", [2, 9])
 def test_the_failure_is_raised_and_not_a_stop(count: int) -> None:
-    """The first item stops because the second failed: the second one's error is raised."""
+    """If one item stops because another one failed, the error of the failed one is raised."""
 
     def act(stopped: threading.Event, item: int) -> None:
         if item == 1:
@@ -119,8 +119,8 @@ def test_the_failure_is_raised_and_not_a_stop(count: int) -> None:
         list(in_parallel(worker, act, range(count), 2))
 
 
-def test_a_worker_that_cannot_be_made_is_an_error() -> None:
-    """It is raised as an error of the item, and nobody waits for ever."""
+def test_a_worker_that_cannot_be_created_is_an_error() -> None:
+    """An error while a worker is created is raised, and nothing waits forever."""
 
     @contextlib.contextmanager
     def broken(_: threading.Event) -> Iterator[int]:
@@ -131,8 +131,8 @@ def test_a_worker_that_cannot_be_made_is_an_error() -> None:
         list(in_parallel(broken, lambda _, item: item, range(5), 3))
 
 
-def test_an_interruption_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After Ctrl-C the threads get a while to end, and those that do not are left behind."""
+def test_an_interruption_does_not_wait_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C the threads get limited time to end, and the others are left running."""
     monkeypatch.setattr(parallel, "LAST_SECONDS", 0.2)
     never = threading.Event()
 
@@ -152,7 +152,7 @@ def test_an_interruption_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_interruption_while_a_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C may come before the start of a thread: it is still the error that is raised."""
+    """Ctrl-C before a thread has started is still raised as KeyboardInterrupt."""
 
     def interrupted(_: threading.Thread) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Hints that programs get: calls and arguments in place of commands and options."""
+"""Hints for programs name calls and arguments instead of commands and options."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from openai_batch.testing import fake_provider
     ],
 )
 def test_commands_become_calls(hint: str, told: str) -> None:
-    """What a program can call is named as a call; what it can't stays a command."""
+    """A hint names the Python call if there is one, and the command otherwise."""
     assert in_python(hint) == told
     assert in_python(told) == told
 
 
 def test_the_hint_is_below_the_traceback() -> None:
-    """It is there once, whatever the error went through."""
+    """A traceback shows the hint once, after the error."""
     with fake_provider():
         for call, kind, told in (
             (lambda: openai_batch.attach("nothing"), NotFoundError, "hint: jobs.list() has the jobs"),

@@ -1,4 +1,4 @@
-"""Results of rows that are not sent: put between those that are, in order, whatever is missing or failed."""
+"""Results of rows that are not sent are placed in order between the results of the rows that are sent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from openai_batch.results.result import Result
 if TYPE_CHECKING:
     from pathlib import Path
 
-# How a row ends: it is sent, with a result or without one; it repeats an earlier row; another job answered it.
+# How a row ends: it is sent, with or without a result; it repeats an earlier row; another job answered it.
 SENT = ("good", "bad", "lost")
 
 
@@ -47,7 +47,7 @@ def answer(row: int, outcome: Outcome = Outcome.SUCCESS, file: int = 1) -> bytes
 
 
 def all_results(table: Path, results: list[OrderedResult], files: list[Path]) -> list[OrderedResult]:
-    """Complete the results of a job with those of its skipped rows."""
+    """Return the results of a job together with those of its skipped rows."""
     answers = AnswerFiles(files, 1, Result.of)
     scratch = table.with_name("scratch")
     scratch.write_bytes(b"")
@@ -77,8 +77,8 @@ def stored(path: Path, results: list[OrderedResult]) -> Path:
 @pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), size=st.integers(0, 40), block=st.sampled_from([1, 200, 1 << 18]))
-def test_every_row_gets_its_own(data: st.DataObject, size: int, block: int, tmp_path: Path) -> None:
-    """Each row comes once, with what its own request, the one it repeats, or an earlier job has brought."""
+def test_every_row_gets_its_own_result(data: st.DataObject, size: int, block: int, tmp_path: Path) -> None:
+    """Each row has one result: of its own request, of the row that it repeats, or of an earlier job."""
     expected: dict[int, OrderedResult] = {}
     results: list[OrderedResult] = []
     records: list[tuple[int, int, int, int]] = []
@@ -122,8 +122,8 @@ def test_every_row_gets_its_own(data: st.DataObject, size: int, block: int, tmp_
         assert all_results(table, results, files) == [expected[row] for row in sorted(expected)]
 
 
-def test_a_result_of_a_skipped_row_stops_nothing(tmp_path: Path) -> None:
-    """A result that a plan of another machine has brought for a row that is skipped here is passed over."""
+def test_a_result_of_a_skipped_row_is_ignored(tmp_path: Path) -> None:
+    """A result for a skipped row is ignored."""
     table = tmp_path / "reused.sqlite"
     with skipped_rows(table, "rwc") as skipped:
         skipped.add([(1, 1, 1, 0)])
@@ -137,7 +137,7 @@ def test_a_result_of_a_skipped_row_stops_nothing(tmp_path: Path) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=st.lists(st.sampled_from([*OUTCOMES, Outcome.SUCCESS]), max_size=30), at_once=st.sampled_from([1, 3, 4096]))
 def test_answers_are_found_by_row(rows: list[Outcome], at_once: int, tmp_path: Path) -> None:
-    """Of the results that are kept for later jobs each answer is found by its row, and nothing else is."""
+    """Each answered result that is kept for later jobs is found by its row, and the others are not."""
     results = [OrderedResult(row, outcome, answer(row, outcome)) for row, outcome in enumerate(rows)]
     path = stored(tmp_path / "answers-1.jsonl", results)
     with pytest.MonkeyPatch.context() as patch, AnswerReader(AnswerFile(path)) as reader:
@@ -155,10 +155,8 @@ def test_answers_are_found_by_row(rows: list[Outcome], at_once: int, tmp_path: P
 
 @pytest.mark.parametrize("kind", [".jsonl", ".places"])
 @pytest.mark.parametrize("block", [1, 1 << 18])
-def test_a_cut_file_loses_no_row_unnoticed(
-    kind: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Wherever a file of answers or its index ends too early, reading it is an error."""
+def test_a_truncated_file_is_an_error(kind: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a file of answers or its index is cut short anywhere, reading it is an error."""
     monkeypatch.setattr(reused_answers, "_BLOCK", block)
     path = stored(tmp_path / "answers-1.jsonl", [OrderedResult(row, Outcome.SUCCESS, answer(row)) for row in range(4)])
     whole = path.with_suffix(kind).read_bytes()
@@ -169,7 +167,7 @@ def test_a_cut_file_loses_no_row_unnoticed(
 
 
 def test_another_version_reads_the_lines_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that another version has kept are judged anew."""
+    """Outcomes that another version stored are not used; the lines are read again."""
     monkeypatch.setattr(version, "__version__", "0.0.1")
     cut = answer(0, Outcome.CUT)
     path = stored(tmp_path / "answers-1.jsonl", [OrderedResult(0, Outcome.SUCCESS, cut)])
@@ -181,8 +179,8 @@ def test_another_version_reads_the_lines_again(tmp_path: Path, monkeypatch: pyte
         assert list(reader.results(rows, Result.of)) == [OrderedResult(5, Outcome.CUT, cut)]
 
 
-def test_an_answer_is_judged_by_the_schema_of_its_job(tmp_path: Path) -> None:
-    """A success of an earlier job is read with the function of the job that uses it."""
+def test_an_answer_is_checked_with_the_schema_of_its_job(tmp_path: Path) -> None:
+    """An answer of an earlier job is checked against the schema of the job that uses it."""
     path = stored(tmp_path / "answers-1.jsonl", [OrderedResult(0, Outcome.SUCCESS, answer(0))])
 
     def judge(line: bytes) -> Result:
@@ -193,7 +191,7 @@ def test_an_answer_is_judged_by_the_schema_of_its_job(tmp_path: Path) -> None:
 
 
 def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Rows come in order, and files of answers keep their numbers."""
+    """Rows are read in order, and files of answers keep their numbers."""
     table = tmp_path / "reused.sqlite"
     with skipped_rows(table, "rwc") as skipped:
         assert [skipped.number_of(name) for name in ("a/x", "b/x", "a/x")] == [1, 2, 1]
@@ -218,7 +216,7 @@ def test_the_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_ranges_that_follow_each_other_are_read_as_one(tmp_path: Path) -> None:
-    """Only those do that follow each other in both jobs, with answers of the same file."""
+    """Ranges are joined if they follow each other in both jobs and in the same file of answers."""
     table = tmp_path / "reused.sqlite"
     kept = [(0, 2, 1, 5), (5, 1, 1, 9), (6, 1, 2, 10), (7, 1, 2, 12), (8, 1, THIS_JOB, 3), (9, 1, THIS_JOB, 4)]
     with skipped_rows(table, "rwc") as skipped:
@@ -227,7 +225,7 @@ def test_ranges_that_follow_each_other_are_read_as_one(tmp_path: Path) -> None:
 
 
 def test_any_program_can_read_the_table(tmp_path: Path) -> None:
-    """It is a plain SQLite file."""
+    """The table is a plain SQLite file."""
     table = tmp_path / "reused.sqlite"
     with skipped_rows(table, "rwc") as skipped:
         skipped.add([(2, 3, skipped.number_of("uid/answers-1.jsonl"), 5)])
@@ -237,7 +235,7 @@ def test_any_program_can_read_the_table(tmp_path: Path) -> None:
 
 
 def test_reading_changes_nothing(tmp_path: Path) -> None:
-    """A table that is opened to be read takes no row, and nothing appears beside it."""
+    """A table that is opened for reading cannot be changed, and no file is created next to it."""
     table = tmp_path / "job" / "reused.sqlite"
     table.parent.mkdir()
     with skipped_rows(table, "rwc") as skipped:
@@ -259,8 +257,8 @@ def test_reading_changes_nothing(tmp_path: Path) -> None:
     st.integers(0, 60),
     st.integers(0, 80),
 )
-def test_a_row_set_is_a_set(steps: list[tuple[bool, int, int]], first: int, count: int) -> None:
-    """It holds what was added and not removed since, and shows what it lacks."""
+def test_a_row_set_works_like_a_set(steps: list[tuple[bool, int, int]], first: int, count: int) -> None:
+    """A RowSet contains the added rows that were not removed, and lists the rows that it does not contain."""
     rows, expected = RowSet(), set[int]()
     for added, row, length in steps:
         if added:

@@ -1,4 +1,4 @@
-"""The body of a request has to arrive at some pace."""
+"""The body of a request must not arrive too slowly."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ async def read(pieces: list[bytes], delay: float) -> int:
 
 
 @pytest.mark.slow
-def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One byte at a time does not keep a request open, but a slow body that moves on is read to its end."""
+def test_a_body_that_arrives_too_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body of single bytes is refused after a time limit, and a slow body that continues is read to its end."""
     monkeypatch.setattr(api_objects, "STALL_SECONDS", 0.5)
     assert asyncio.run(read([b"x" * 70_000] * 20, 0.05)) == 1_400_000
     with pytest.raises(api_objects.Refused, match="did not arrive") as caught:

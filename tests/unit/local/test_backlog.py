@@ -1,4 +1,4 @@
-"""Results that wait for the disk: how many may, and that all of them arrive."""
+"""Results that wait to be written: their number is limited, and none is lost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def running(folder: Path) -> tuple[Store, RunningBatch]:
 
 @pytest.mark.parametrize(("size", "most"), [(100, MOST_ROWS), (1 << 20, 16)])
 def test_the_backlog_is_bounded(tmp_path: Path, size: int, most: int) -> None:
-    """While the store cannot be written, so many results are taken; then the next one waits, and none is lost."""
+    """While the store cannot be written, a limited number of results is accepted; the next one waits."""
     store, run = running(tmp_path)
     line = ResultRecord(SUCCEEDED, b"x" * (size - 1) + b"\n")
 
@@ -69,7 +69,7 @@ def test_the_backlog_is_bounded(tmp_path: Path, size: int, most: int) -> None:
 
 
 def test_a_batch_ends_when_its_results_are_on_the_disk(tmp_path: Path) -> None:
-    """A batch does not count as done while a result of it waits."""
+    """A batch does not end while one of its results is not written."""
     store, run = running(tmp_path)
 
     async def finish() -> None:

@@ -1,4 +1,4 @@
-"""What the embedded engine would ignore is refused, with its name; what it honours is let through."""
+"""Parameters that the embedded engine would ignore are refused by name, and supported ones are accepted."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
         (RESPONSES, {"input": [{"type": "function_call_output", "output": "x"}]}, "input"),
     ],
 )
-def test_refused_by_name(endpoint: str, body: dict[str, Any], param: str) -> None:
+def test_unsupported_parameters_are_refused(endpoint: str, body: dict[str, Any], param: str) -> None:
     """A parameter that the engine would ignore is refused with 400 and its name."""
     with pytest.raises(Refused) as refused:
         check_request(endpoint, json.dumps({"model": "m", **body}).encode())
@@ -79,19 +79,19 @@ def test_refused_by_name(endpoint: str, body: dict[str, Any], param: str) -> Non
         (RESPONSES, {"reasoning": {}, "include": [], "truncation": "disabled", "background": False}),
     ],
 )
-def test_let_through(endpoint: str, body: dict[str, Any]) -> None:
-    """What the engine honours, what changes no answer, and values that ask for nothing are let through."""
+def test_supported_parameters_are_accepted(endpoint: str, body: dict[str, Any]) -> None:
+    """Supported parameters, those that do not change the answer, and default values are accepted."""
     check_request(endpoint, json.dumps({"model": "m", **body}).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"messages":7}', b'{"messages":[7,{"content":[8]}]}', b"\xff"])
-def test_nonsense_is_left_to_the_engine(body: bytes) -> None:
-    """A body that has no sense is not judged here."""
+def test_malformed_bodies_are_left_to_the_engine(body: bytes) -> None:
+    """A malformed body is not refused here."""
     check_request(CHAT, body)
 
 
 def test_an_input_that_is_too_long_is_refused() -> None:
-    """The engine calls that an error of the server; a new try would not help. Its other errors stay as they are."""
+    """The engine's error for an input that is too long is a refusal, which is not retried; its other errors stay."""
     words = b"input (5001 tokens) is too large to process. increase the physical batch size (current batch size: 2048)"
     with pytest.raises(Refused, match="5,001 tokens, and the embedded engine takes 2,048"):
         check_failure(b'{"error":{"code":500,"message":"%b"}}' % words)

@@ -45,5 +45,5 @@ LLAMACPP = b"llamacpp:requests_processing 4\r\nllamacpp:requests_deferred 3\r\n"
     ],
 )
 def test_queue_length(text: bytes, waiting: int | None) -> None:
-    """The number is found under the name that each server has for it, and nowhere else."""
+    """The number is found under each server's name for it, and under no other name."""
     assert queue_length(text) == waiting

@@ -1,4 +1,4 @@
-"""Lines of result files, and the limit that follows an upstream's strength."""
+"""Lines of result files, and the limit of concurrent requests to an upstream."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from openai_batch.local.upstream_retry import _worth_retry
     ],
 )
 def test_success_or_not(status: int, body: bytes, state: int) -> None:
-    """A line is a success only with a status of success and without an error in its body."""
+    """A line is a success only if its status is 200 or 201 and its body contains no error."""
     line = response_line("a", status, None, body)
     assert line.state == state
     assert json.loads(line.data)["response"]["status_code"] == status
@@ -54,8 +54,8 @@ def test_success_or_not(status: int, body: bytes, state: int) -> None:
         '"\u2028"'.encode(),
     ],
 )
-def test_one_line_each(body: bytes) -> None:
-    """Whatever the upstream sends, the result is one line of JSON, and JSON is kept as JSON."""
+def test_each_result_is_one_line(body: bytes) -> None:
+    """For any body the result is one line of JSON, and a JSON body is kept as JSON."""
     line = response_line('id"\n', 200, "req", body).data
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -69,7 +69,7 @@ def test_one_line_each(body: bytes) -> None:
 
 
 def test_bytes_are_kept() -> None:
-    """Spaces, escapes and the writing of numbers stay as the upstream wrote them."""
+    """Spaces, escapes and number formats stay as the upstream wrote them."""
     body = b'{"a" : 1.10e0,"b":"\\u00e9"}'
     assert body in response_line("a", 200, "r", body).data
 
@@ -88,12 +88,12 @@ def test_bytes_are_kept() -> None:
     ],
 )
 def test_tokens(usage: str, tokens: tuple[int, ...]) -> None:
-    """Tokens are read in both namings, and nonsense counts nothing."""
+    """Tokens are read under both sets of names, and invalid counts are 0."""
     assert response_line("a", 200, "r", f'{{"usage":{usage}}}'.encode()).tokens == tokens
 
 
 def test_unanswered() -> None:
-    """A request without an answer has a code and a message, and no response."""
+    """A request without an answer has an error with a code and a message, and no response."""
     parsed = json.loads(error_line("é", "batch_expired", "too late").data)
     assert parsed.pop("id").startswith("batch_req_")
     error = {"code": "batch_expired", "message": "too late"}
@@ -101,7 +101,7 @@ def test_unanswered() -> None:
 
 
 def test_limit_of_a_target() -> None:
-    """The limit is halved once for one wave of overload, never below one, and is won back with answers."""
+    """The limit is halved once for several overload errors in a row, is at least 1, and rises with each answer."""
     target = Target("http://h/v1", None, limit=8)
     target.shrink()
     target.shrink()
@@ -128,7 +128,7 @@ def test_limit_of_a_target() -> None:
     ],
 )
 def test_base_url(url: str, base: str) -> None:
-    """A bare host has the API under /v1; any path is taken as it is."""
+    """`/v1` is added to a URL without a path; any other path is kept."""
     assert base_url(url) == base
 
 
@@ -140,6 +140,6 @@ def test_base_url(url: str, base: str) -> None:
         (429, b'{"error":{"code":"insufficient_quota"}}', False),
     ],
 )
-def test_what_is_tried_again(status: int, body: bytes, again: bool) -> None:
-    """Passing trouble is worth another try; a refusal is not, nor an empty purse."""
+def test_which_responses_are_retried(status: int, body: bytes, again: bool) -> None:
+    """Temporary errors are retried; refusals and an exhausted quota are not."""
     assert _worth_retry(UpstreamResponse(status, {}, body)) is again

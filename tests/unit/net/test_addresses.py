@@ -1,4 +1,4 @@
-"""Which addresses are public, the same on every Python."""
+"""Which addresses are public, with the same result in every Python version."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PUBLIC = """
 
 @pytest.mark.parametrize("address", NOT_PUBLIC.split())
 def test_not_public(address: str) -> None:
-    """Private, shared, reserved and multicast addresses are not, nor what leads to an IPv4 address out of sight."""
+    """Private, shared, reserved and multicast addresses are not public, nor are most that embed an IPv4 address."""
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", PUBLIC.split())
 def test_public(address: str) -> None:
-    """The neighbours of those ranges are, and an address that a network without IPv4 has for a public one."""
+    """The neighbors of those ranges are public, and so is a NAT64 address of a public IPv4 address."""
     assert is_public(address)
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.1", "1.2.3.4.5", "fe80::1%eth0", "[::1]"])
 def test_no_address(text: str) -> None:
-    """What is no plain address is not public."""
+    """A text that is not a plain address is not public."""
     assert not is_public(text)

@@ -1,4 +1,4 @@
-"""The delays between tries, and the delay that a server asks for."""
+"""The delays between retries, and the delay that a server asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openai_batch.net.delays import MAX_RETRY_AFTER, delays, retry_after
 
 
 def test_delays_grow_to_the_longest() -> None:
-    """Each is a multiple of the one before, and none is longer than allowed."""
+    """Each delay is a multiple of the one before, up to the longest."""
     assert list(islice(delays(0.5, longest=3), 5)) == [0.5, 1, 2, 3, 3]
     assert list(islice(delays(1, growth=1.5), 3)) == [1, 1.5, 2.25]
     assert list(islice(delays(9, longest=3), 2)) == [3, 3]
@@ -20,7 +20,7 @@ def test_delays_grow_to_the_longest() -> None:
 
 
 def test_delays_are_spread() -> None:
-    """Chance moves each delay within its bounds, and does not grow with them."""
+    """Each delay is random within its bounds, and the random part does not grow."""
     found = list(islice(delays(1, growth=1, spread=(1.0, 1.25)), 100))
     assert all(1 <= delay <= 1.25 for delay in found)
     assert len(set(found)) > 90
@@ -47,12 +47,12 @@ def test_delays_are_spread() -> None:
     ],
 )
 def test_retry_after_is_read_with_care(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds count; what is past, endless or no number is as if it were not there."""
+    """Seconds are read; past, infinite or invalid values are ignored."""
     assert retry_after(headers) == seconds
 
 
 def test_retry_after_takes_a_date() -> None:
-    """A date in the future is the time until then."""
+    """A date in the future is converted to the seconds until then."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True)
     asked = retry_after({"retry-after": soon})
     assert asked is not None
@@ -61,5 +61,5 @@ def test_retry_after_takes_a_date() -> None:
 
 @pytest.mark.parametrize("value", ["Fri, 31 Dec 9999 23:59:59 GMT", "3601", "1e300", "9" * 400])
 def test_no_server_asks_for_more_than_an_hour(value: str) -> None:
-    """Downloads and polls wait an hour at most."""
+    """A delay that a server asks for is one hour at most."""
     assert retry_after({"retry-after": value}) in (MAX_RETRY_AFTER, None)

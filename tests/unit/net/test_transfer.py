@@ -1,4 +1,4 @@
-"""What comes after a break is appended only if it is proven to be what comes next of the same file."""
+"""After a broken download, bytes are appended only if they are proven to be the next bytes of the same file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HALF = len(OLD) // 2
 
 
 def pieces(data: bytes, *, broken: bool = False) -> Iterator[bytes]:
-    """Give the bytes in two chunks, and then break if asked to."""
+    """Yield the bytes in two chunks, then raise an error if `broken`."""
     yield data[: len(data) // 2]
     yield data[len(data) // 2 :]
     if broken:
@@ -39,10 +39,10 @@ def pieces(data: bytes, *, broken: bool = False) -> Iterator[bytes]:
         ('"old"', (HALF, 299, 300), HALF - 1, False),
     ],
 )
-def test_a_stretch_is_appended_only_if_all_of_it_fits(
+def test_a_range_is_appended_only_if_it_is_proven_to_match(
     etag: str, span: tuple[int, int, int], length: int, *, appended: bool
 ) -> None:
-    """Another ETag, start, end, total or length starts from the front, and no two versions are joined."""
+    """If the ETag, start, end, total or length differs, the download starts again; two versions are never joined."""
     asked: list[tuple[int, str | None]] = []
 
     @contextlib.contextmanager

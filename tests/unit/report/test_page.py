@@ -1,4 +1,4 @@
-"""The page of a report, as a parser of HTML reads it."""
+"""The HTML page of a report, read with an HTML parser."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def read(title: str, record: dict[str, Any], rows: list[tuple[str, ...]]) -> tup
 
 
 def record(text: str) -> dict[str, Any]:
-    """Return a record with this text wherever one can be."""
+    """Return a record with this text in every text field."""
     part = {"number": 1, "batch_id": text, "status": text, "requests": 1, "failed": 1, "created_at": text}
     cause = {"outcome": text, "cause": text, "count": 1, "samples": [text]}
     return {"job": 1, "requests": 1, "parts": [part], "causes": [cause], "outcomes": {text: 1}, "errors": [text]}
 
 
-def test_hostile_text_stays_text_everywhere() -> None:
-    """The page has its three scripts only, and no element or attribute of an answer."""
+def test_malicious_text_stays_text() -> None:
+    """Text of an answer adds no script, element or event handler to the page."""
     made, reader = read(ATTACK, record(ATTACK), [("r1", "success", ATTACK, ATTACK)])
     assert len(reader.scripts) == 3
     assert not [tag for tag, attributes in reader.elements if tag == "img" or any(map(is_handler, attributes))]
@@ -59,12 +59,12 @@ def test_hostile_text_stays_text_everywhere() -> None:
 
 
 def is_handler(attribute: str) -> bool:
-    """Tell whether an attribute of an element can run something."""
+    """Return whether an attribute of an element is an event handler."""
     return attribute.startswith("on")
 
 
 def test_the_page_loads_nothing() -> None:
-    """Its policy allows no source but its own scripts and style, and nothing in it names an address."""
+    """The policy allows only the page's own scripts and style, and the page contains no links."""
     _, reader = read("Job 1", record("x"), [])
     policy = next(a["content"] for tag, a in reader.elements if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
@@ -75,7 +75,7 @@ def test_the_page_loads_nothing() -> None:
 
 
 def test_keys_are_not_in_the_page() -> None:
-    """A key that a server repeats in an answer or an error is taken out."""
+    """A key that a server repeats in an answer or an error is removed."""
     hide_key(KEY)
     made, _ = read(KEY, record(KEY), [("r1", KEY, KEY, KEY)])
     assert KEY not in made

@@ -1,4 +1,4 @@
-"""What is no acceptable input is told by line before anything is sent, and what is acceptable is not touched."""
+"""Invalid input lines are reported with their line number, and valid ones are not changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(data: bytes, limits: Limits | None = None, **options: Any) -> CheckRep
 
 
 def line(**changes: Any) -> bytes:
-    """Return a request line with other fields; None takes a field out."""
+    """Return a request line with these fields changed; None removes a field."""
     fields = json.loads(GOOD) | changes
     return json.dumps({key: value for key, value in fields.items() if value is not None}).encode()
 
@@ -65,8 +65,8 @@ def body(**changes: Any) -> bytes:
         line(custom_id="文書-7"),
     ],
 )
-def test_what_is_acceptable(data: bytes) -> None:
-    """Line ends, blank lines, a byte order mark, odd characters and large values are no problem."""
+def test_valid_lines_are_accepted(data: bytes) -> None:
+    """Different line ends, blank lines, a byte order mark, unusual characters and large values are accepted."""
     report = check(data)
     assert report.problems == [] or all(problem.warning for problem in report.problems)
     assert report.ok
@@ -134,15 +134,15 @@ BAD: list[tuple[bytes, int | None, str, str]] = [
 
 @pytest.mark.parametrize("depth", range(600, 1000, 100))
 def test_deep_nesting_outside_of_the_body_is_an_error_of_its_line(depth: int) -> None:
-    """Of two parsers, one may give up on a line a little before the other does."""
+    """The two parsers have different limits of nesting, but each line that is too deep is an error."""
     for levels in range(depth, depth + 100):
         report = check(body(user="user").replace(b"{", b'{"user": ' + b"[" * levels + b"]" * levels + b", ", 1))
         assert report.ok or "levels deep" in report.errors[0].message or "too deeply" in report.errors[0].message
 
 
 @pytest.mark.parametrize(("data", "number", "code", "words"), BAD, ids=[f"{n}-{row[2]}" for n, row in enumerate(BAD)])
-def test_what_is_not_is_told_by_line(data: bytes, number: int | None, code: str, words: str) -> None:
-    """Each fault has its line, the code that batch servers use for it, and words that help."""
+def test_lines_that_are_not_requests_are_reported(data: bytes, number: int | None, code: str, words: str) -> None:
+    """Each problem has its line, the code that batch servers use for it, and a helpful message."""
     report = check(data)
     assert not report.ok
     first = report.errors[0]
@@ -151,13 +151,13 @@ def test_what_is_not_is_told_by_line(data: bytes, number: int | None, code: str,
 
 
 def test_a_file_of_another_kind_is_one_problem() -> None:
-    """A compressed file is told once, however many lines its bytes seem to have."""
+    """A compressed file is reported once, however many lines its bytes seem to have."""
     report = check(b"\x1f\x8b" + b"\n\xff" * 1000)
     assert (report.problem_count, report.lines) == (1, 1001)
 
 
 def test_limits_of_the_provider() -> None:
-    """Requests, bytes, bytes a line, endpoints, and models are held against the profile."""
+    """The number of requests, the sizes, the endpoint and the models are checked against the profile."""
     data = request_line("a") + request_line("b", "other")
     assert check(data, Limits(one_model=False)).ok
     assert check(data, Limits(one_model=False, max_requests=2, max_bytes=len(data), max_line_bytes=len(data))).ok
@@ -172,31 +172,31 @@ def test_limits_of_the_provider() -> None:
 
 
 def test_embedding_inputs_are_counted_over_the_file() -> None:
-    """What counts is the number of texts, not of requests."""
+    """The limit counts the texts of all requests, not the requests."""
     few = Limits(max_embedding_inputs=5)
     rows = [line(custom_id=str(n), url="/v1/embeddings", body={"model": "e", "input": ["x"] * 3}) for n in range(2)]
     assert check(rows[0], few).ok
     assert check(b"\n".join(rows), few).errors[0].code == "too_many_tasks"
 
 
-def test_a_line_too_long_to_hold_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a line is told with its length, and the lines behind it are still judged."""
+def test_a_line_that_is_too_long_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is too long is reported with its length, and the lines after it are still checked."""
     monkeypatch.setenv("OBATCH_MAX_LINE_BYTES", "1000")
     report = check(GOOD + b"\n" + b"x" * 200_000 + b"\n" + line(method="GET") + b"\n")
     assert (report.errors[0].line, report.errors[0].code) == (2, "line_too_long")
-    assert "200,001" in report.errors[0].message  # with its newline
+    assert "200,001" in report.errors[0].message  # including its newline
     assert report.errors[1].line == 3
 
 
 def test_many_problems_are_counted_and_some_are_kept() -> None:
-    """A file of a million wrong lines gives a short list and the right number."""
+    """A file with many invalid lines gives a short list of problems and their total number."""
     report = check(b"nonsense\n" * 1000, max_problems=10)
     assert (len(report.problems), report.problem_count) == (10, 1000)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=12))
 def test_lines_split_at_newlines_alone(pieces: list[bytes]) -> None:
-    """The lines and their offsets are those of the file, whatever bytes are in them."""
+    """Lines and offsets match the file for any bytes."""
     data = b"\n".join(pieces)
     found = list(lines(io.BytesIO(data)))
     for number, offset, raw in found:
@@ -208,8 +208,8 @@ def test_lines_split_at_newlines_alone(pieces: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_judged_without_a_crash(data: bytes) -> None:
-    """Whatever the bytes, there is a report, and rows are only given for acceptable lines."""
+def test_any_bytes_are_checked_without_a_crash(data: bytes) -> None:
+    """For any bytes there is a report, and only valid lines become rows."""
     rows: list[Row] = []
     report = check(data, on_row=rows.append)
     assert report.ok == (report.problem_count == 0)
@@ -221,15 +221,15 @@ JSON_LIKE = st.recursive(st.none() | st.booleans() | st.integers() | st.floats()
 
 @given(JSON_LIKE)
 def test_what_is_accepted_is_strict_json(value: Any) -> None:
-    """What passes is read by any strict parser; NaN and Infinity, which Python writes, do not pass."""
+    """Accepted lines are strict JSON; NaN and Infinity, which Python writes, are refused."""
     data = json.dumps({**json.loads(GOOD), "body": {"model": "m", "x": value}}).encode()
     odd: list[str] = []
     json.loads(data, parse_constant=odd.append)
     assert check(data).ok == (not odd)
 
 
-def test_what_is_sent_are_the_users_bytes(tmp_path: Path) -> None:
-    """Only line ends, blank lines and a byte order mark are cleaned away, into a copy; the file itself stays."""
+def test_the_users_bytes_are_sent(tmp_path: Path) -> None:
+    """Only line ends, blank lines and a byte order mark are removed, in a copy; the file itself is not changed."""
     path = tmp_path / "in.jsonl"
     dirty = b"\xef\xbb\xbf" + GOOD + b"\r\n\n" + OTHER
     path.write_bytes(dirty)
@@ -243,8 +243,8 @@ def test_what_is_sent_are_the_users_bytes(tmp_path: Path) -> None:
     assert check_file(open_source(str(path), work), Limits(), work).path == path
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    """A folder, a device and a missing file are told; a file with problems names the first of them."""
+def test_a_path_that_is_not_a_file_is_refused(tmp_path: Path) -> None:
+    """A folder, a device and a missing file are refused; the error of an invalid file shows its first problem."""
     for name in (str(tmp_path), "/dev/zero", str(tmp_path / "none")):
         with pytest.raises(InputError):
             open_source(name, tmp_path)

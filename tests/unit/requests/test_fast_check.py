@@ -1,4 +1,4 @@
-"""What is read many lines at once is judged exactly as line by line."""
+"""The fast check of many lines at once gives the same result as the check of each line."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ LIMITS = (
     Limits(one_model=False, max_requests=10, max_bytes=1000, max_line_bytes=170, max_embedding_inputs=20),
     Limits(endpoints=("/v1/chat/completions",)),
 )
-# What a file may come to have in it: plain bytes for the most part, and what parsers stumble over.
+# Bytes that damage a file: mostly plain ones, and some that are difficult for parsers.
 DIRT = (
     *(
         b"\n",
@@ -124,13 +124,13 @@ def judge(data: bytes, limits: Limits, **options: Any) -> tuple[CheckReport, lis
 
 
 def judge_at_once(data: bytes, limits: Limits, **options: Any) -> tuple[CheckReport, list[RequestChunk]]:
-    """Check as many lines at once as can be."""
+    """Check many lines at once where possible."""
     found: list[RequestChunk] = []
     return check_stream(io.BytesIO(data), limits, on_chunk=found.append, **options), found
 
 
 def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None:
-    """Compare both ways of checking, the fast one with blocks of that many bytes."""
+    """Compare both ways of checking; the fast one uses blocks of `block` bytes."""
     slow, rows = judge(data, limits, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
@@ -149,7 +149,7 @@ def assert_same(data: bytes, block: int, limits: Limits, **options: Any) -> None
 
 
 def made(kind: int, name: int, writer: int, count: int, url: str = "/v1/chat/completions") -> list[bytes]:
-    """Write requests as a program would."""
+    """Write requests like a program would."""
     return [
         WRITERS[writer]({"custom_id": IDS[name](n), "method": "POST", "url": url, "body": BODIES[kind](n)}).encode()
         for n in range(count)
@@ -159,8 +159,8 @@ def made(kind: int, name: int, writer: int, count: int, url: str = "/v1/chat/com
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", range(len(BODIES)))
 @pytest.mark.parametrize("name", range(len(IDS)))
-def test_what_programs_write_is_judged_alike(kind: int, name: int) -> None:
-    """Bodies and ids of every kind, in every style and under every limit, have the same report either way."""
+def test_requests_of_programs_are_checked_alike(kind: int, name: int) -> None:
+    """Bodies and ids of every kind, in every style and with every limit, give the same report both ways."""
     for writer in range(len(WRITERS)):
         for url in ("/v1/chat/completions", "/v1/embeddings", "/v1/moderations"):
             data = b"\n".join(made(kind, name, writer, 60, url)) + b"\n"
@@ -170,8 +170,8 @@ def test_what_programs_write_is_judged_alike(kind: int, name: int) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
-    """Whatever stands wherever in a file, and wherever blocks end, the report is the same."""
+def test_damaged_files_are_checked_alike(data: st.DataObject) -> None:
+    """With damage at any place and any block size, the report is the same."""
     kind, name = data.draw(st.integers(0, len(BODIES) - 1)), data.draw(st.sampled_from((0, 0, 0, 1, 3)))
     text = bytearray(b"\n".join(made(kind, name, data.draw(st.integers(0, 3)), data.draw(st.integers(1, 30)))) + b"\n")
     for _ in range(data.draw(st.integers(0, 4))):
@@ -186,20 +186,20 @@ def test_what_is_damaged_is_judged_alike(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_seeded_damage_is_judged_alike(seed: int) -> None:
-    """The same with many more files, in which the damage comes after good lines."""
-    dice = random.Random(seed)
+def test_seeded_damage_is_checked_alike(seed: int) -> None:
+    """The report is the same for many more files in which the damage comes after valid lines."""
+    rng = random.Random(seed)
     for _ in range(60):
-        rows = made(dice.randrange(len(BODIES)), dice.choice((0, 0, 3)), dice.randrange(4), 40)
-        for _ in range(dice.randint(1, 3)):
-            row = dice.randrange(10, 40)
-            place = dice.randrange(len(rows[row]) + 1)
-            rows[row] = rows[row][:place] + dice.choice(DIRT) + rows[row][place + dice.choice((0, 0, 1, 5)) :]
-        assert_same(b"\n".join(rows) + b"\n", dice.choice((200, 700, 2000)), dice.choice(LIMITS))
+        rows = made(rng.randrange(len(BODIES)), rng.choice((0, 0, 3)), rng.randrange(4), 40)
+        for _ in range(rng.randint(1, 3)):
+            row = rng.randrange(10, 40)
+            place = rng.randrange(len(rows[row]) + 1)
+            rows[row] = rows[row][:place] + rng.choice(DIRT) + rows[row][place + rng.choice((0, 0, 1, 5)) :]
+        assert_same(b"\n".join(rows) + b"\n", rng.choice((200, 700, 2000)), rng.choice(LIMITS))
 
 
-def test_what_programs_write_is_read_at_once() -> None:
-    """A block of good lines is read without a look at its lines one by one, whatever the keys of their bodies."""
+def test_requests_of_programs_are_read_at_once() -> None:
+    """A block of valid lines is read in one step, with any keys in their bodies."""
     for kind in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14):
         for writer in range(len(WRITERS)):
             rows = made(kind, 0, writer, 60)
@@ -210,8 +210,8 @@ def test_what_programs_write_is_read_at_once() -> None:
             assert found.models == [BODIES[kind](n).get("model") for n in range(60)]
 
 
-def test_one_odd_line_leaves_its_block_to_be_looked_at_line_by_line() -> None:
-    """What is wrong, or cannot be told from good lines at once, is never taken with the others."""
+def test_a_block_with_an_unusual_line_is_not_read_at_once() -> None:
+    """A block is not read in one step if one line is invalid or cannot be proven valid."""
     rows = made(0, 0, 0, 20)
     line = rows[9].decode()
     good = json.loads(line)
@@ -242,7 +242,7 @@ def test_one_odd_line_leaves_its_block_to_be_looked_at_line_by_line() -> None:
 
 
 def test_bytes_that_are_not_utf8_are_found_anywhere() -> None:
-    """Text that is not UTF-8 is found in every value and key, also in those that are not sent on purpose."""
+    """Bytes that are not UTF-8 are found in every value and key, also in fields that are not used."""
     rows = made(0, 0, 0, 3)
     for old, new in (
         (b"row-1", b"row\xff"),
@@ -259,15 +259,15 @@ def test_bytes_that_are_not_utf8_are_found_anywhere() -> None:
 
 
 def test_lines_that_are_cut_and_joined_wrongly_are_not_read_at_once() -> None:
-    """A request over two lines beside two requests on one line are as many requests as lines, and still wrong."""
+    """A request over two lines and two requests on one line are found, although the counts of both match."""
     one, two, three = made(0, 0, 0, 3)
     assert read_chunk(one.replace(b", ", b",\n", 1) + b"\n" + two + three + b"\n") is None
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (",  ", " : ")])
 @pytest.mark.parametrize("short", [{}, {"n": 1}, {"n": 1, "m": 2, "s": 3, "t": "u", "é": "é"}])
-def test_a_repeated_key_is_found_however_a_line_is_spaced(separators: tuple[str, str], short: dict[str, Any]) -> None:
-    """A key that comes twice is not taken for spaces, nor are spaces or its text elsewhere taken for such a key."""
+def test_a_repeated_key_is_found_with_any_spacing(separators: tuple[str, str], short: dict[str, Any]) -> None:
+    """A repeated key is found with any spacing, and spaces or a key's text in a value are not mistaken for one."""
     write = json.JSONEncoder(separators=separators).encode
     fields = {"custom_id": "a", "method": "POST", "url": "/v1/x"}
     body = {"model": "m", **short, "user": "model", "input": '"custom_id": "body"'}
@@ -283,7 +283,7 @@ def test_a_repeated_key_is_found_however_a_line_is_spaced(separators: tuple[str,
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=30) | st.just(b"x" * 40), max_size=12), st.integers(1, 60), st.integers(5, 50))
 def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> None:
-    """Blocks of any size give the same lines, places and lengths as reading line by line."""
+    """Blocks of any size give the same lines, offsets and lengths as reading line by line."""
     data = b"\n".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", size)
@@ -298,8 +298,8 @@ def test_blocks_hold_the_lines(parts: list[bytes], size: int, longest: int) -> N
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
-    """Taking many requests at once gives the slices that taking each of them gives."""
+def test_chunks_are_split_like_single_requests(data: st.DataObject) -> None:
+    """Adding many requests at once gives the same slices as adding them one by one."""
     limits = Limits(
         max_requests=data.draw(st.none() | st.integers(1, 9)),
         max_bytes=data.draw(st.none() | st.integers(60, 200)),
@@ -328,8 +328,8 @@ def test_chunks_are_cut_as_their_requests_are(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("start", [b"\x1f\x8b", b"\xef\xbb\xbf", b"PK\x03\x04", b"\n", b""])
-def test_joined_files_are_judged_alike(start: bytes) -> None:
-    """Lines behind the beginning of a file of another kind are passed over, whatever they look like."""
+def test_joined_files_are_checked_alike(start: bytes) -> None:
+    """If a joined file begins like a file of another kind, its lines are skipped in both checks."""
     rows = made(0, 0, 0, 60)
     rows[30] = start + rows[30]
     assert_same(b"\n".join(rows) + b"\n", 500, Limits(), line_origins=LineOrigins(("a", "b", "c"), (1, 31, 51)))

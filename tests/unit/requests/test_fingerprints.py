@@ -1,4 +1,4 @@
-"""What asks the same is found, whatever the number of rows, their order, and how often they come."""
+"""Equal requests are found by their fingerprints, in any number and order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Request(msgspec.Struct):
-    """What two requests are compared by."""
+    """The parts of a request that are compared."""
 
     url: str
     body: dict[str, Any]
@@ -43,7 +43,7 @@ def keys_of(*lines: bytes) -> list[bytes]:
 
 
 def kept(path: Path, numbers: list[int]) -> Path:
-    """Write the keys of requests that ask for these numbers."""
+    """Write the keys of requests, one for each number; equal numbers give equal requests."""
     path.write_bytes(b"".join(keys_of(*(line(f"id-{row}", model=str(number)) for row, number in enumerate(numbers)))))
     return path
 
@@ -59,8 +59,8 @@ def rows_of(numbers: Iterable[int]) -> RowSet:
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
 @given(numbers=few)
-def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_path: Path) -> None:
-    """Each later row that asks the same is told with the first one, however the keys are parted."""
+def test_repeats_are_found(partition: int, numbers: list[int], tmp_path: Path) -> None:
+    """Each repeated row is reported with the first row that has the same request, for any partition size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprints, "_PARTITION", partition)
         found = sorted(fingerprints.repeats(kept(tmp_path / "keys", numbers), tmp_path))
@@ -71,10 +71,10 @@ def test_repeats_are_those_of_a_dict(partition: int, numbers: list[int], tmp_pat
 @pytest.mark.parametrize("partition", [1_000, 4], ids=["in one", "in many"])
 @no_matter
 @given(head=few, mine=few, theirs=few, tail=few)
-def test_shared_rows_are_those_of_a_dict(
+def test_shared_rows_are_found(
     partition: int, head: list[int], mine: list[int], theirs: list[int], tail: list[int], tmp_path: Path
 ) -> None:
-    """Rows that ask the same are paired: each of theirs with our first one, or the n-th with the n-th."""
+    """Equal rows are paired: each of theirs with our first one, or the n-th with the n-th."""
     mine, theirs = head + mine + tail, head + theirs + tail
     found = {}
     for once in (True, False):
@@ -94,14 +94,14 @@ def test_shared_rows_are_those_of_a_dict(
 
 @pytest.mark.parametrize("once", [True, False])
 def test_rows_that_are_not_wanted_are_not_paired(once: bool, tmp_path: Path) -> None:
-    """Neither at the beginning and at the end, nor between them."""
+    """Rows that are not wanted are not paired, at any position."""
     ours, other = kept(tmp_path / "keys", [1, 2, 3, 4, 5, 6]), kept(tmp_path / "theirs", [1, 2, 9, 3, 4, 6])
     wanted = fingerprints.Wanted(ours, tmp_path / "work", rows_of([1, 2, 5]), list)
     assert sorted(wanted.pairs(other, once=once)) == [(0, 0, 1), (3, 4, 1)]
 
 
 def test_an_input_that_has_grown_is_one_range(tmp_path: Path) -> None:
-    """The rows before new ones, and those after them, are found as ranges, without files for the work."""
+    """Rows before and after new rows are found as ranges, without temporary files."""
     ours, rows = kept(tmp_path / "keys", [*range(20_000)]), [*range(9_000), *range(9_100, 20_000)]
     wanted = fingerprints.Wanted(ours, tmp_path / "work", rows_of([]), list)
     assert list(wanted.pairs(kept(tmp_path / "theirs", rows), once=True)) == [(0, 0, 9_000), (9_100, 9_000, 10_900)]
@@ -109,8 +109,8 @@ def test_an_input_that_has_grown_is_one_range(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_what_makes_a_key() -> None:
-    """The url and every byte of the body do; the id and the layout of the line do not."""
+def test_the_parts_of_a_key() -> None:
+    """The URL and every byte of the body change the key; the id and the layout of the line do not."""
     one, two = line("a", model="m", seed=1), line("b", model="m", seed=1)
     other, elsewhere = line("a", model="m", seed=2), one.replace(b"/v1/chat/completions", b"/v1/responses")
     assert len(set(keys_of(one, two, other, elsewhere))) == 3

@@ -1,4 +1,4 @@
-"""Inputs are cut exactly at the limits, and what is joined again is what was cut."""
+"""Inputs are split exactly at the limits, and joining the slices gives the input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def requests(models: list[str], sizes: list[int]) -> bytes:
 
 
 def checked(folder: Path, data: bytes, limits: Limits) -> BatchFile:
-    """Check bytes as a file and cut them."""
+    """Check bytes as a file, and split them."""
     path = folder / "in.jsonl"
     path.write_bytes(data)
     work = folder / "work"
@@ -63,21 +63,21 @@ def pieces(result: BatchFile) -> list[bytes]:
 
 @pytest.mark.parametrize(("rows", "expected"), [(5, [5]), (6, [5, 1]), (10, [5, 5]), (11, [5, 5, 1]), (1, [1])])
 def test_requests_are_cut_exactly_at_the_limit(tmp_path: Path, rows: int, expected: list[int]) -> None:
-    """A slice holds as many requests as the provider takes, and not one more."""
+    """A slice contains as many requests as the provider accepts, and no more."""
     result = checked(tmp_path, requests(["m"] * rows, [1] * rows), Limits(max_requests=5))
     assert [piece.requests for piece in result.slices] == expected
 
 
 @pytest.mark.parametrize(("slack", "expected"), [(0, [3]), (-1, [2, 1]), (1, [3])])
 def test_bytes_are_cut_exactly_at_the_limit(tmp_path: Path, slack: int, expected: list[int]) -> None:
-    """The last byte, the newline, counts too."""
+    """The newline at the end counts as a byte."""
     data = requests(["m"] * 3, [10] * 3)
     result = checked(tmp_path, data, Limits(max_bytes=len(data) + slack))
     assert [piece.requests for piece in result.slices] == expected
 
 
 def embeddings(inputs: list[object], url: str = "/v1/embeddings", models: str = "mm") -> bytes:
-    """Write one request for each input; the models repeat."""
+    """Write one request for each input; the models alternate."""
     rows = [
         {
             "custom_id": f"r-{n}",
@@ -92,7 +92,7 @@ def embeddings(inputs: list[object], url: str = "/v1/embeddings", models: str = 
 
 @pytest.mark.parametrize("models", ["m", "mn"])
 def test_tokens_are_one_input(tmp_path: Path, models: str) -> None:
-    """A list of numbers is one input, a list of texts or of lists as many as it has; sorted by model or not."""
+    """A list of numbers counts as one input, and a list of texts or lists counts each; also with mixed models."""
     limits = Limits(max_embedding_inputs=4)
     for value, expected in (
         ([1, 2, 3, 4, 5], [4, 4]),
@@ -107,7 +107,7 @@ def test_tokens_are_one_input(tmp_path: Path, models: str) -> None:
 @pytest.mark.parametrize("models", ["m", "mn"])
 @pytest.mark.parametrize("url", ["/v1/responses", "/v1/chat/completions"])
 def test_the_limit_of_embedding_inputs_is_for_embeddings_only(tmp_path: Path, url: str, models: str) -> None:
-    """Other requests have a key `input` too, or none."""
+    """The limit does not apply to requests of other endpoints with an `input`."""
     limits = Limits(max_embedding_inputs=4)
     for value in ("text", ["a", "b"], [1, 2]):
         slices = checked(tmp_path, embeddings([value] * 8, url, models), limits).slices
@@ -115,7 +115,7 @@ def test_the_limit_of_embedding_inputs_is_for_embeddings_only(tmp_path: Path, ur
 
 
 def test_embedding_inputs_are_cut_by_their_sum() -> None:
-    """A request with many inputs fills a slice faster."""
+    """A slice ends before the sum of its inputs exceeds the limit."""
     splitter = Splitter(Limits(max_embedding_inputs=10))
     for inputs in (4, 6, 1, 10, 3):
         splitter.add(b"x" * 9 + b"\n", 4, inputs, "m")
@@ -125,7 +125,7 @@ def test_embedding_inputs_are_cut_by_their_sum() -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_slices_are_the_input(tmp_path: Path, data: st.DataObject) -> None:
-    """Any sizes, any models, any limits: the union is the input byte for byte, no slice is over its limits."""
+    """For any sizes, models and limits, the slices contain every line of the input, and none exceeds its limits."""
     count = data.draw(st.integers(1, 30))
     models = data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count))
     sizes = data.draw(st.lists(st.integers(0, 300), min_size=count, max_size=count))
@@ -147,8 +147,8 @@ def test_the_slices_are_the_input(tmp_path: Path, data: st.DataObject) -> None:
             assert len({json.loads(line)["body"]["model"] for line in content.splitlines()}) == 1
 
 
-def test_mixed_models_are_sorted_out_with_their_places(tmp_path: Path) -> None:
-    """Each model has its own file, and each request remembers its number in the input."""
+def test_mixed_models_are_separated_with_their_row_numbers(tmp_path: Path) -> None:
+    """Each model has its own file, and the row numbers of its requests are stored."""
     result = checked(tmp_path, requests(list("abcabca"), [1] * 7), Limits(one_model=True))
     assert [piece.source for piece in result.slices] == ["model-1", "model-2", "model-3"]
     rows = (tmp_path / "work" / "model-1.rows").read_bytes()
@@ -156,20 +156,20 @@ def test_mixed_models_are_sorted_out_with_their_places(tmp_path: Path) -> None:
 
 
 def test_models_that_follow_each_other_need_no_copy(tmp_path: Path) -> None:
-    """An input sorted by model is cut where the model changes."""
+    """An input sorted by model is split where the model changes, without a copy."""
     result = checked(tmp_path, requests(list("aabbc"), [1] * 5), Limits(one_model=True))
     assert [(piece.source, piece.requests) for piece in result.slices] == [(None, 2), (None, 2), (None, 1)]
 
 
 def test_too_many_mixed_models_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sorting them out would need a file for each."""
+    """Too many mixed models are refused, because each needs an open file."""
     monkeypatch.setattr(split, "MAX_MODELS", 2)
     with pytest.raises(Exception, match=r"more than 2 models"):
         checked(tmp_path, requests(list("abcabc"), [1] * 6), Limits(one_model=True))
 
 
-def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any number of models that follow each other are sorted out with two open at a time; so are two that alternate."""
+def test_models_that_do_not_occur_again_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of models counts only those that occur again later, so sorted and alternating models are accepted."""
     monkeypatch.setattr(split, "MAX_MODELS", 2)
     models = list("aabcbcdeedf")
     path = tmp_path / "in.jsonl"
@@ -184,16 +184,16 @@ def test_models_that_do_not_come_back_do_not_count(tmp_path: Path, monkeypatch: 
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 2**32))
-def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -> None:
-    """Random parts with losses, errors and repeats: one line a row, in order, a success wherever there is one."""
-    dice = random.Random(seed)
+def test_merged_results_are_in_order_and_best(rows: int, parts: int, seed: int) -> None:
+    """Merged parts give one line for each row, in order, with a success wherever a part has one."""
+    rng = random.Random(seed)
     files = []
     best: dict[int, bool] = {}
     for _ in range(parts):
-        mine = sorted(dice.sample(range(rows), dice.randint(0, rows)))
+        mine = sorted(rng.sample(range(rows), rng.randint(0, rows)))
         results = []
         for row in mine:
-            success = dice.random() < 0.5
+            success = rng.random() < 0.5
             best[row] = best.get(row, False) or success
             body: dict[str, object] = {"status_code": 200 if success else 500, "body": "x"}
             line = json.dumps({"custom_id": str(row), "response": body}).encode() + b"\n"
@@ -214,7 +214,7 @@ def test_what_is_merged_is_in_order_and_best(rows: int, parts: int, seed: int) -
 
 @pytest.mark.parametrize("kind", BatchType)
 def test_requests_of_every_endpoint_are_copied(tmp_path: Path, kind: BatchType) -> None:
-    """Whatever a body holds, its request is copied byte for byte: texts, lists, tokens, objects, or no input."""
+    """Requests with any kind of body are copied byte for byte."""
     inputs: list[object] = ["a", ["a", "b"], [1, 2], [[1], [2]], [{"role": "user", "content": "a"}], {"x": 1}, None]
     bodies = [{"model": "m", "messages": []}, *({"model": "m", "input": value} for value in inputs)]
     lines = [

@@ -1,4 +1,4 @@
-"""Ids that come twice are found."""
+"""Repeated ids are found."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from openai_batch.requests.unique_ids import IdHashes, unique_ids
 
 
-def test_repeats_are_told_with_their_first_place() -> None:
-    """Of any number of ids each repeated one is told with the place where it was first."""
+def test_repeats_are_reported_with_their_first_place() -> None:
+    """Each repeated id is reported with its first place, among any number of ids."""
     count = 20_000
     with unique_ids() as seen:
         assert all(seen(f"id-{n}", f"place {n}") is None for n in range(count))
@@ -22,7 +22,7 @@ def test_repeats_are_told_with_their_first_place() -> None:
     ("more", "unique"), [([], True), (["id-3"], False), (["id-999"], False), (["é"], True), (["é", "é"], False)]
 )
 def test_hashes_tell_whether_all_ids_differ(more: list[str], unique: bool) -> None:
-    """One repeated id among many is enough, whether ids are noted one by one or many at once."""
+    """One repeated id is found, whether ids are added one by one or many at once."""
     ids = [f"id-{n}" for n in range(1000)] + more
     one, many = IdHashes(), IdHashes()
     for start in range(0, len(ids), 9):

@@ -1,4 +1,4 @@
-"""The answer in the body of every kind of request: what the model said, and nothing else."""
+"""The answer in the body of every kind of request is what the model wrote, and nothing else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SEARCH = {"type": "web_search_call", "status": "completed"}
 FINAL = message("Yes", phase="final_answer")
 
 ANSWERS: dict[str, tuple[Any, Any, str, str | None]] = {
-    # What it is: the body, the cell, the outcome, the reason of the end.
+    # The name of the case: the body, the cell, the outcome, the finish reason.
     "text": (chat({"content": "Hi"}), "Hi", "success", "stop"),
     "empty text": (chat({"content": ""}), "", "success", "stop"),
     "no text": (chat({"content": None, "refusal": None}), None, "success", "stop"),
@@ -205,8 +205,8 @@ ANSWERS: dict[str, tuple[Any, Any, str, str | None]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_each_answer_is_what_it_is(name: str) -> None:
-    """A cell has the final words, or the other values of an answer as JSON; the outcome and the end stand beside it."""
+def test_each_kind_of_answer(name: str) -> None:
+    """A cell contains the final text, or other values as JSON; the outcome and finish reason are other columns."""
     body, cell, outcome, reason = ANSWERS[name]
     (row,) = rows(answered("a", body))
     assert (row["answer"], row["outcome"]) == (cell, outcome)
@@ -215,8 +215,8 @@ def test_each_answer_is_what_it_is(name: str) -> None:
         assert row["error_code"] is row["error_message"] is None
 
 
-def test_a_result_has_text_and_words() -> None:
-    """In Python the answer is there as it is, as text, and as the texts that the model wrote."""
+def test_a_result_has_the_answer_as_value_and_texts() -> None:
+    """A Result has the answer as a value, as text, and as the texts that the model wrote."""
     result = Result.of(json.dumps(answered("a", chat({"content": "Look", "tool_calls": [CALL]}))).encode())
     assert result.answer == {"content": "Look", "tool_calls": [CALL]}
     assert result.text == as_json(content="Look", tool_calls=[CALL])
@@ -266,8 +266,8 @@ ODD = st.recursive(
 
 
 @given(body=ODD, error=ODD, status=st.sampled_from([200, 200, 200, 400, "200", None, 1.5]))
-def test_random_bodies_are_judged_without_a_crash(body: Any, error: Any, status: Any) -> None:
-    """Whatever a provider writes, it is judged, and has a row and a text."""
+def test_random_bodies_are_read_without_a_crash(body: Any, error: Any, status: Any) -> None:
+    """Any body and error gives an outcome, a row and a text."""
     for told in (None, error):
         line = {"custom_id": "a", "response": {"status_code": status, "body": body}, "error": told}
         result = Result.of(json.dumps(line).encode())

@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet cannot be made to run, and that reads back as what it was."""
+"""CSV output contains no formulas, and reads back as the original values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CELLS = st.one_of(
 
 
 def is_number(cell: str) -> bool:
-    """Tell a number from a formula, as a spreadsheet would."""
+    """Return whether a cell is a number to a spreadsheet, and not a formula."""
     try:
         float(cell)
     except ValueError:
@@ -42,7 +42,7 @@ def is_number(cell: str) -> bool:
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=4), st.data())
 def test_no_cell_is_a_formula_and_none_is_lost(names: list[str], data: st.DataObject) -> None:
-    """Whatever the values and the headings, no cell starts like a formula, and one apostrophe less gives them back."""
+    """No cell starts like a formula, and removing one apostrophe gives the original value."""
     row = data.draw(st.lists(CELLS, min_size=len(names), max_size=len(names)))
     out = csv_line(names) + csv_line(row)
     read = list(csv.reader(io.StringIO(out.decode(), newline=""), strict=True))
@@ -57,22 +57,22 @@ def test_no_cell_is_a_formula_and_none_is_lost(names: list[str], data: st.DataOb
 
 
 @pytest.mark.parametrize("cell", ["-1", "+2.50", "-.5", "-1e-9", "a=1", "", "'=1", "1-2"])
-def test_numbers_and_harmless_cells_stay(cell: str) -> None:
-    """What no spreadsheet runs is left alone."""
+def test_numbers_and_harmless_cells_are_unchanged(cell: str) -> None:
+    """A cell that a spreadsheet does not run is not changed."""
     assert escape_formula(cell) == cell
 
 
 @pytest.mark.parametrize(
     "cell", ["=1", "-1+cmd|' /C calc'!A0", "+1 2", "-", "@SUM(A1)", "\t=1", "\r=1", "-1\n=2", "-\u0661"]
 )
-def test_formulas_are_put_in_text(cell: str) -> None:
-    """What a spreadsheet may run starts with an apostrophe."""
+def test_formulas_become_text(cell: str) -> None:
+    """A cell that a spreadsheet may run gets an apostrophe in front."""
     assert escape_formula(cell) == f"'{cell}"
 
 
 @given(st.lists(CELLS, min_size=2, max_size=4))
-def test_a_line_is_the_one_of_pythons_module(row: list[str | float | None]) -> None:
-    """The same cells are quoted."""
+def test_a_line_equals_that_of_pythons_module(row: list[str | float | None]) -> None:
+    """A line has the same quotes as one of Python's csv module."""
     out = io.StringIO(newline="")
     texts = [repr(value) if isinstance(value, float) else value for value in row]
     csv.writer(out).writerow(texts)
@@ -81,15 +81,15 @@ def test_a_line_is_the_one_of_pythons_module(row: list[str | float | None]) -> N
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=4))
 def test_lines_are_split_into_their_cells(rows: list[list[str | float | None]]) -> None:
-    """Each cell stays as it is written."""
+    """A line is split into its cells as they are written."""
     lines = io.BytesIO(b"".join(map(csv_line, rows)))
     assert [b",".join(cells) + b"\r\n" for cells in csv_cells(lines)] == list(map(csv_line, rows))
     lines.seek(0)
     assert list(map(len, csv_cells(lines))) == list(map(len, rows))
 
 
-def test_columns_that_come_later_are_empty_in_earlier_rows(tmp_path: Path) -> None:
-    """Whatever is in these rows: a formula is escaped once, and a cell may be longer than Python's module reads."""
+def test_later_columns_are_empty_in_earlier_rows(tmp_path: Path) -> None:
+    """Columns that come later are empty in earlier rows; formulas are escaped once, and cells may be very long."""
     columns = tmp_path / "columns"
     kept = [{}, {"a": "=1"}, {"b": 'x,\r\n"y"'}, {"a": ""}]
     columns.write_bytes(b"".join(map(encoded_row, kept)))
@@ -118,7 +118,7 @@ def test_columns_that_come_later_are_empty_in_earlier_rows(tmp_path: Path) -> No
 
 
 def test_cells_that_are_not_text() -> None:
-    """Times are as in ISO 8601, a number that JSON does not have is empty, and other values are JSON."""
+    """Times are written as in ISO 8601, NaN is empty, and other values are JSON."""
     when = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     row = [date(2026, 1, 2), when, float("nan"), True, -1, 10**25, 0.5, [1, float("inf")], {"a": "b"}]
     assert csv_line(row).decode() == (

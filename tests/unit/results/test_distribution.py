@@ -1,4 +1,4 @@
-"""Distributions and causes: right numbers in bounded memory."""
+"""Distributions and causes are correct and use bounded memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def of(*values: Any) -> Distribution:
 
 
 def test_quantiles_are_exact_below_a_thousand_and_close_above() -> None:
-    """The middle and the ends are those of the sorted list."""
+    """Quantiles are exact below a thousand values and within 1 percent above."""
     exact = of(*range(101))
     assert [exact.quantile(share) for share in (0, 0.5, 0.95, 1)] == [0, 50, 95, 100]
     values = sorted(random.Random(1).randint(0, 10**7) for _ in range(10_001))
@@ -35,7 +35,7 @@ def test_quantiles_are_exact_below_a_thousand_and_close_above() -> None:
 
 
 def test_bars_hold_every_number_once() -> None:
-    """The counts of the bars add up, the bars touch, and one far number does not flatten the others."""
+    """The counts of the bars add up, the bars touch, and one outlier does not flatten the others."""
     made = of(*[5] * 50, *range(100), 10**9)
     bars = made.bars()
     assert sum(count for _, _, count in bars) == made.count
@@ -47,13 +47,13 @@ def test_bars_hold_every_number_once() -> None:
     assert of().record() is None
 
 
-def test_what_is_no_count_is_left_out() -> None:
-    """Servers write anything in the place of a number."""
+def test_values_that_are_not_counts_are_left_out() -> None:
+    """Values that are not counts are ignored."""
     assert of(None, "7", True, -1, float("nan"), float("inf"), 10**400, [1], 3).count == 1
 
 
 def test_memory_is_bounded() -> None:
-    """Any numbers, names and causes need a limited number of entries."""
+    """Any number of values, names and causes is stored in a limited number of entries."""
     made = of(*(random.Random(2).random() * 10**9 for _ in range(20_000)))
     assert len(made._counts) < 10_000
     names: Counter[str] = Counter()
@@ -68,7 +68,7 @@ def test_memory_is_bounded() -> None:
 
 
 def test_causes_that_differ_in_ids_only_are_one() -> None:
-    """Request ids and numbers in messages do not split a cause; codes do."""
+    """Causes that differ only in request ids and numbers are counted together; different codes are not."""
     causes = Causes()
     for number in range(5):
         causes.add(

@@ -1,4 +1,4 @@
-"""What a row says: the answer of every kind of request, its end, its tokens, or its error."""
+"""The row of a result: the answer, the finish reason, the tokens, or the error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from openai_batch.results.export import Export
     ],
 )
 def test_each_kind_of_error_is_read(line: dict[str, Any], told: tuple[Any, ...]) -> None:
-    """An error has its code, or else the HTTP status, and its message, wherever the provider wrote them."""
+    """An error has its message, and its code or else the HTTP status, wherever the provider put them."""
     (row,) = rows(line)
     assert (row["error_code"], row["error_message"]) == told
     assert row["outcome"] == "error"
@@ -33,7 +33,7 @@ def test_each_kind_of_error_is_read(line: dict[str, Any], told: tuple[Any, ...])
 
 
 def test_fields_of_json_answers_are_columns() -> None:
-    """With --fields each row has all the fields that any answer has; other answers have none of them."""
+    """With `--fields` each row has a column for every field of any answer, empty if its answer lacks it."""
     first, second, third, fourth = rows(
         chat("a", '{"label": "good", "score": 0.5}'),
         chat("b", ' {"label": null, "why": {"x": [1]}}'),
@@ -50,14 +50,14 @@ def test_fields_of_json_answers_are_columns() -> None:
 
 
 def test_without_fields_an_answer_is_one_column() -> None:
-    """Answers that are JSON stay text unless their fields are asked for."""
+    """Without `--fields` an answer that is JSON stays text."""
     (row,) = rows(chat("a", '{"label": "good"}'))
     assert row["answer"] == '{"label": "good"}'
     assert "label" not in row
 
 
-def test_fields_that_are_called_like_columns_get_other_names() -> None:
-    """A field never hides a column of the result, nor one that differs by its case alone."""
+def test_fields_with_names_of_columns_get_other_names() -> None:
+    """A field with the name of a column gets another name, also if it differs only in case."""
     (row,) = rows(chat("a", '{"Outcome": 1, "x": 2, "X": 3, "answer_X": 4, "": 5}'), fields=True)
     assert row["outcome"] == "success"
     told = {name: row[name] for name in ("answer_Outcome", "x", "answer_X", "answer_answer_X", "answer_")}
@@ -65,7 +65,7 @@ def test_fields_that_are_called_like_columns_get_other_names() -> None:
 
 
 def test_the_fields_of_what_the_model_wrote() -> None:
-    """Fences and a first draft are seen through; calls, refusals and payloads have no fields; the rest is counted."""
+    """Code fences and drafts are ignored; other kinds of answers have no fields; answers without fields are counted."""
     draft = {"type": "message", "content": [{"type": "output_text", "text": '{"n": 1, "x'}]}
     whole = {"type": "message", "content": [{"type": "output_text", "text": '{"n": 2}'}]}
     lines = [

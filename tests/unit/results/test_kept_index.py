@@ -1,4 +1,4 @@
-"""The index of a large file of results is kept beside it, and used only while it is right."""
+"""The index of a large result file is stored next to it, and used only while it is valid."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def read(path: Path, number: int = 0, judge: Judge = Result.of) -> tuple[Places,
 
 
 def changed_in_place(path: Path) -> None:
-    """Change a file so that only its bytes show it."""
+    """Change the bytes of a file, but not its size or time."""
     status = path.stat()
     path.write_bytes(path.read_bytes().replace(b'"a"', b'"z"'))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_the_second_look_needs_no_parsing(path: Path) -> None:
-    """The places, the outcomes and the tokens are those of the first look."""
+def test_the_second_read_needs_no_parsing(path: Path) -> None:
+    """The second read returns the stored places, outcomes and tokens without parsing the file."""
     first, _ = read(path)
     changed_in_place(path)
     again, tally = read(path)
@@ -70,13 +70,13 @@ def test_the_second_look_needs_no_parsing(path: Path) -> None:
 
 
 def test_results_without_a_model_are_counted_again(path: Path) -> None:
-    """A model that no result names is none the second time too."""
+    """The usage of results without a model name is the same the second time."""
     write(path, named(None))
     assert list(read(path)[0].usage) == list(read(path)[0].usage) == [None]
 
 
-def test_another_file_is_indexed_anew(path: Path) -> None:
-    """The index of a file that was downloaded again, or that another version of this package wrote, is not used."""
+def test_another_file_is_indexed_again(path: Path) -> None:
+    """The index of another file, or of another version of this package, is not used."""
     read(path)
     write(path, good_row("a"), good_row("new"))
     assert list(read(path)[0]) == ["a", "new"]
@@ -89,7 +89,7 @@ def test_another_file_is_indexed_anew(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 50, b"\x95\xa1x"])
 def test_a_damaged_index_is_not_used(path: Path, damage: bytes) -> None:
-    """It is written again."""
+    """A damaged index is not used, and is written again."""
     first, _ = read(path)
     kept = path.with_suffix(".index")
     whole = kept.read_bytes()
@@ -100,7 +100,7 @@ def test_a_damaged_index_is_not_used(path: Path, damage: bytes) -> None:
 
 @pytest.mark.parametrize("problem", ["repeated", "unreadable", "second", "schema", "short", "small"])
 def test_only_plain_files_have_an_index(path: Path, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What must be looked at each time is looked at each time: it is counted, and told, as before."""
+    """Other files have no index; each read counts and reports the same."""
     number = 0
     judge: Judge = Result.of
     if problem == "repeated":

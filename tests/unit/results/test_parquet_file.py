@@ -1,4 +1,4 @@
-"""Columns of Parquet have the types of their values, and no value changes."""
+"""Columns of Parquet have the types of their values, and no value is changed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.skipif(
 def test_a_column_has_the_type_of_its_values(
     tmp_path: Path, values: list[Any], kind: str | None, read: list[Any] | None
 ) -> None:
-    """Whole numbers stay exact, also in lists and among others; times and dates of a typed table keep their types."""
+    """Whole numbers stay exact, also in lists or with other numbers; times and dates keep their types."""
     import duckdb
 
     columns = tmp_path / "columns"

@@ -1,4 +1,4 @@
-"""The fast way to read a plain success gives what the thorough one gives, or nothing."""
+"""The fast way to read a plain success gives the same result as the full one, or none."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def with_message(**changed: Any) -> dict[str, Any]:
 
 
 def test_a_plain_success() -> None:
-    """The line that nearly all lines are like is read."""
+    """The most common kind of line is read."""
     row = plain_row(line(PLAIN))
     assert row == ("a", "yes", ("yes", "stop", "m", 3, 0, "success", None, None))
     assert plain_row(line(with_message(tool_calls=[], annotations=[], reasoning="so"))) is not None
@@ -59,10 +59,10 @@ def test_a_plain_success() -> None:
     st.sampled_from([200, 200, "200", 200.0, 201, 500, None]),
     st.one_of(st.none(), VALUES),
 )
-def test_an_odd_line_is_read_the_same_or_not_at_all(
+def test_an_unusual_line_is_read_the_same_or_not_at_all(
     in_body: dict[str, Any], in_choice: dict[str, Any], in_message: dict[str, Any], status: Any, error: Any
 ) -> None:
-    """Whatever differs from a plain success, the row is the one of the result, or there is none."""
+    """If a line differs from a plain success, its row equals that of the full result, or there is none."""
     choice = {"index": 0, "message": MESSAGE | in_message, "finish_reason": "stop"} | in_choice
     made = line({**PLAIN, "choices": [choice]} | in_body, status, error)
     row, result = plain_row(made), Result.of(made)
@@ -87,6 +87,6 @@ def test_an_odd_line_is_read_the_same_or_not_at_all(
         line(json.dumps(PLAIN)),
     ],
 )
-def test_other_lines_are_left_to_the_thorough_way(made: bytes) -> None:
-    """What is no plain success has no such row."""
+def test_other_lines_are_not_plain_successes(made: bytes) -> None:
+    """A line that is not a plain success gives no row."""
     assert plain_row(made) is None

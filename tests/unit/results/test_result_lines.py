@@ -1,4 +1,4 @@
-"""What a provider sends is read tolerantly where it is strange, and not believed where it is no result."""
+"""Unusual data of a provider is accepted, and data that is not a result is refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ OK = {"choices": [{"message": {"content": "hi"}}]}
     ],
 )
 def test_the_outcome_and_the_reason(response: tuple[Any, Any] | None, error: Any, outcome: str, cause: str) -> None:
-    """Every way in which a line can be a success or a failure, with the provider's own reason."""
+    """Each kind of line has the right outcome, with the provider's own reason."""
     told = response and {"status_code": response[0], "body": response[1]}
     result = Result.of(json.dumps({"custom_id": "a", "response": told, "error": error}).encode())
     assert (result.outcome, result.verdict.cause) == (outcome, cause)
@@ -111,14 +111,14 @@ def test_the_outcome_and_the_reason(response: tuple[Any, Any] | None, error: Any
         (200, {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}, False),
     ],
 )
-def test_what_is_worth_sending_again(status: int, body: Any, *, helps: bool) -> None:
-    """Neither a request that was refused for its content nor one that is wrong is sent again by itself."""
+def test_which_requests_are_sent_again(status: int, body: Any, *, helps: bool) -> None:
+    """A request that was refused or is invalid is not sent again automatically."""
     line = json.dumps({"custom_id": "a", "response": {"status_code": status, "body": body}}).encode()
     assert Result.of(line).verdict.retryable is helps
 
 
 def merged(*files: bytes, ids: list[str] | None) -> tuple[list[dict[str, Any]], Tally]:
-    """Index files and put them into order."""
+    """Index files, and put their results into order."""
     places = Places()
     tally = Tally()
     streams: list[Any] = [io.BytesIO(data) for data in files]
@@ -138,7 +138,7 @@ def jsonl(*rows: Any, end: str = "\n") -> bytes:
 
 
 def test_the_union_of_the_files_in_input_order() -> None:
-    """One row an id from both files; a success beats an error, strangers are left out, the missing are named."""
+    """Each id has one row: a success beats an error, unknown ids are left out, and missing ids are listed."""
     output = jsonl(good_row("c"), good_row("a"), good_row("a"), good_row("x"), end="\r\n").rstrip()
     errors = jsonl(bad_row("a"), expired_row("b"), bad_row("c"))
     rows, tally = merged(output, errors, ids=["a", "b", "c", "d"])
@@ -156,33 +156,33 @@ def test_the_union_of_the_files_in_input_order() -> None:
 
 
 def test_an_error_that_comes_first_does_not_hide_a_success() -> None:
-    """The order of the files does not decide."""
+    """A success replaces an error, whichever file comes first."""
     rows, tally = merged(jsonl(bad_row("a")), jsonl(good_row("a")), ids=["a"])
     assert rows[0]["response"]["status_code"] == 200
     assert tally.complete
 
 
-def test_without_ids_the_results_come_as_they_stand() -> None:
-    """A batch from elsewhere whose input is gone is still collected."""
+def test_without_ids_the_results_are_in_file_order() -> None:
+    """Without the ids of the input, results are collected in the order of the files."""
     rows, tally = merged(jsonl(good_row("b"), good_row("a")), ids=None)
     assert [row["custom_id"] for row in rows] == ["b", "a"]
     assert tally.complete
 
 
 def test_nothing_is_not_complete() -> None:
-    """A batch without any request or result is no success."""
+    """A batch without any request or result is not complete."""
     assert not merged(b"", ids=[])[1].complete
 
 
 def test_a_result_may_be_longer_than_a_request() -> None:
-    """Images come inside result lines: twenty million bytes are no fault."""
+    """A result line of 20 MB, such as one with images, is accepted."""
     row = good_row("a") | {"x": "y" * 20_000_000}
     _, tally = merged(jsonl(row), ids=["a"])
     assert tally.complete
 
 
 DEEP = (b"[" * 300 + b"]" * 300, b'{"a":' * 300 + b"1" + b"}" * 300)
-"""What Python's parser reads or not, by how much it has to do already."""
+"""Nested values that Python's parser reads or refuses, depending on how deeply it is already nested."""
 
 NO_RESULTS = [
     b"<!doctype html><p>sign in</p>",
@@ -204,8 +204,8 @@ NO_RESULTS = [
 
 
 @pytest.mark.parametrize("line", NO_RESULTS)
-def test_what_is_no_result_is_refused(line: bytes) -> None:
-    """A page, an error, or half a line alone is not the file that the provider holds."""
+def test_a_line_that_is_not_a_result_is_refused(line: bytes) -> None:
+    """A web page, an error or half a line is refused if it is the only line."""
     with pytest.raises(DownloadError, match=r"f: line 1 is not a result.*") as told:
         merged(line + b"\n", ids=["a"])
     assert "--raw" in told.value.hint
@@ -213,8 +213,8 @@ def test_what_is_no_result_is_refused(line: bytes) -> None:
 
 @pytest.mark.parametrize("line", NO_RESULTS)
 @pytest.mark.parametrize("blocks", [1, 1 << 18])
-def test_a_strange_line_costs_its_row_alone(line: bytes, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the file is read, the other results are there, and the line is named by its number in the file."""
+def test_an_invalid_line_does_not_affect_other_rows(line: bytes, blocks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line that is not a result does not affect the others, and is reported with its line number."""
     monkeypatch.setattr(module, "_BLOCK", blocks)
     rows, tally = merged(jsonl(good_row("b"), good_row("c")) + line + b"\n" + jsonl(good_row("d")), ids=list("abcd"))
     assert [row["custom_id"] for row in rows] == ["b", "c", "d"]
@@ -224,8 +224,8 @@ def test_a_strange_line_costs_its_row_alone(line: bytes, blocks: int, monkeypatc
 
 
 @pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud83d"', "1e999", "9" * 400, "9" * 5000])
-def test_what_python_reads_is_a_result(odd: str) -> None:
-    """Servers write what Python's own module writes; the bytes stay, and half a character spoils no table."""
+def test_values_that_only_python_reads_are_accepted(odd: str) -> None:
+    """Values that only Python reads are accepted, the bytes are kept, and half a character does not break a table."""
     line = jsonl(good_row("a")).replace(b'"usage"', b'"odd": %b, "usage"' % odd.encode())
     places, tally = Places(), Tally()
     stream = io.BytesIO(line)
@@ -238,7 +238,7 @@ def test_what_python_reads_is_a_result(odd: str) -> None:
 
 @pytest.mark.parametrize("number", ["7", "7.50", "123456789012345678901234567890"])
 def test_an_id_may_be_a_number(number: str) -> None:
-    """It is the id of the request whose id is the text of that number; renamed, the line keeps the rest."""
+    """An id that is a number matches the request with that text as its id, and renaming keeps the rest of the line."""
     line = jsonl(good_row("a")).replace(b'"a"', number.encode(), 1)
     rows, tally = merged(line, ids=[number])
     assert tally.succeeded
@@ -247,15 +247,15 @@ def test_an_id_may_be_a_number(number: str) -> None:
     assert json.loads(with_id(line, "b"))["custom_id"] == "b"
 
 
-def test_a_mark_at_the_start_is_no_part_of_a_result() -> None:
-    """A byte order mark before the first line does not cost that row, and is not in the results."""
+def test_a_byte_order_mark_is_not_part_of_a_result() -> None:
+    """A byte order mark before the first line is skipped, and is not in the results."""
     rows, tally = merged(BOM_UTF8 + jsonl(good_row("b"), good_row("a")), ids=["a", "b"])
     assert tally.succeeded
     assert [row["custom_id"] for row in rows] == ["a", "b"]
 
 
-def test_a_renamed_line_keeps_numbers_that_are_none() -> None:
-    """A line that only Python reads gets another id too."""
+def test_a_renamed_line_keeps_nan() -> None:
+    """A line with NaN, which only Python reads, can get another id."""
     line = b'{"custom_id": "a", "x": NaN}\n'
     assert with_id(line, "b") == b'{"custom_id": "b", "x": NaN}\n'
 
@@ -263,8 +263,8 @@ def test_a_renamed_line_keeps_numbers_that_are_none() -> None:
 @pytest.mark.parametrize("own", [["a", "b"], ["b", "a"], ["a", "c"]])
 @pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.parametrize("number", [True, False])
-def test_many_successes_come_under_the_ids_of_their_rows(own: list[str], *, noted: bool, number: bool) -> None:
-    """Successes of an earlier job come as they are only if their ids are those of the rows here."""
+def test_many_successes_have_the_ids_of_their_rows(own: list[str], *, noted: bool, number: bool) -> None:
+    """Successes of an earlier job are copied unchanged only if their ids match the rows."""
     kept = [good_row(custom_id) for custom_id in ("a", "b")]
     block = jsonl(*kept).replace(b'"a"', b"7") if number else jsonl(*kept)
     last = OrderedResult(4, Outcome.ERROR, jsonl(bad_row("last")))
@@ -281,8 +281,8 @@ def test_many_successes_come_under_the_ids_of_their_rows(own: list[str], *, note
     assert (tally.requests, tally.answered, tally.missing) == (5, 2, ["lost", "none"])
 
 
-def test_both_answers_to_an_id_that_was_asked_for_twice() -> None:
-    """Each request gets a result in the order of the file; what is left over is counted, and a better one is used."""
+def test_both_answers_to_a_repeated_id() -> None:
+    """Each of two requests with one id gets a result, in file order; further results are counted."""
     data = jsonl(bad_row("a"), good_row("a"), good_row("a") | {"n": 2}, good_row("b"), good_row("b"))
     rows, tally = merged(data, ids=["a", "a", "b"])
     assert [(row["custom_id"], row["response"]["status_code"]) for row in rows] == [("a", 200), ("a", 400), ("b", 200)]
@@ -293,7 +293,7 @@ def test_both_answers_to_an_id_that_was_asked_for_twice() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=20), st.sets(st.sampled_from("abcdefg")))
 def test_each_request_is_counted_once(rows: list[tuple[str, bool]], asked: set[str]) -> None:
-    """However rows are repeated, requests are the sum of successes, failures and missing ones."""
+    """With any repeats, the requests are the sum of successes, failures and missing results."""
     ids = sorted(asked)
     data = jsonl(*(good_row(name) if good else bad_row(name) for name, good in rows))
     out, tally = merged(data, ids=ids)
@@ -303,7 +303,7 @@ def test_each_request_is_counted_once(rows: list[tuple[str, bool]], asked: set[s
 
 
 def test_a_batch_as_openai_shows_it() -> None:
-    """Every field that is used is read."""
+    """Every field of a batch that is used is read."""
     info = read_batch(
         {
             "id": "batch_1",
@@ -355,7 +355,7 @@ def test_a_batch_as_openai_shows_it() -> None:
     ],
 )
 def test_status_words(word: Any, status: str, *, finished: bool) -> None:
-    """Letter case and synonyms are seen through, the profile's own words first; what is unknown still runs."""
+    """Status words are read in any case, with synonyms and the profile's own words; unknown words count as running."""
     info = read_batch({"id": "b", "status": word}, {"done": "completed", "running": "failed"})
     assert (info.status, info.finished) == (status, finished)
 
@@ -378,19 +378,19 @@ def test_status_words(word: Any, status: str, *, finished: bool) -> None:
     ],
 )
 def test_errors_of_any_shape(value: Any, faults: tuple[BatchFault, ...]) -> None:
-    """Reasons come as an object, a list, strings, or not at all."""
+    """Errors are read as an object, a list, strings, or nothing."""
     assert read_batch({"id": "b", "status": "failed", "errors": value}).errors == faults
 
 
 @pytest.mark.parametrize("data", [{}, {"id": None}, {"id": ""}, {"id": 7}, {"job": {}}, {"job": "x"}])
-def test_what_has_no_id_is_no_batch(data: dict[str, Any]) -> None:
-    """An answer without an id proves nothing."""
+def test_an_object_without_an_id_is_not_a_batch(data: dict[str, Any]) -> None:
+    """An answer without an id is not a batch."""
     with pytest.raises(ValueError, match="no batch id"):
         read_batch(data)
 
 
 def test_lone_surrogates_are_replaced() -> None:
-    """JSON can hold half a character; what is read can be written into a file or a table."""
+    """Half of a surrogate pair is replaced, so that the text can be written to a file or a table."""
     info = read_batch({"id": "b", "status": "\udfff", "model": "m\ud800", "metadata": {"k": "\ud800"}})
     assert (info.status, info.model, info.metadata) == ("?", "m?", {"k": "?"})
 
@@ -398,8 +398,8 @@ def test_lone_surrogates_are_replaced() -> None:
 @pytest.mark.parametrize(
     "value", ["", None, 7, "b\ud800", "a b", "a\tb", "a\x1b[2J", "b\n", "../x y", "é", "b" * 513, ["b"]]
 )
-def test_what_is_no_id_is_refused(value: Any) -> None:
-    """An id is stored, shown and put into a URL: one with other characters than ids have is as good as none."""
+def test_an_invalid_id_is_refused(value: Any) -> None:
+    """An id with characters that ids do not have is treated as missing."""
     with pytest.raises(ValueError, match="no batch id"):
         read_batch({"id": value})
     assert read_batch({"id": "b", "output_file_id": value}).output_file_id is None
@@ -407,12 +407,12 @@ def test_what_is_no_id_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["batch_68f1", "batches/a-1", "projects/p/x:y", "0f-4e.a~b=", "abc@2024+1"])
 def test_ids_of_known_servers_are_taken(value: str) -> None:
-    """Ids of any server that we know come through as they are."""
+    """Ids in the formats of all known servers are accepted."""
     assert read_batch({"id": value, "error_file_id": value}).id == value
 
 
 def test_texts_of_a_server_are_bounded() -> None:
-    """However much a server says: a status, a message, the list of errors and usage stay small."""
+    """The status, messages, errors and usage that a server sends are cut to a limited size."""
     errors = [{"message": "m" * 10**5, "line": -4}] * 2000
     usage = {"total_tokens": 10**30, "a": True, "b": -1, "c": 3}
     info = read_batch({"id": "b", "status": "s\n" * 10**5, "errors": errors, "usage": usage})
@@ -425,7 +425,7 @@ def test_texts_of_a_server_are_bounded() -> None:
 
 
 def test_a_batch_in_a_wrapper() -> None:
-    """One provider puts what it has just created into `job`."""
+    """A batch inside `job`, as one provider sends it after a create, is read."""
     assert read_batch({"job": {"id": "b", "status": "queued"}}).status == "validating"
 
 
@@ -456,12 +456,12 @@ def test_a_batch_in_a_wrapper() -> None:
     ],
 )
 def test_times_of_any_shape(value: Any, time: float | None) -> None:
-    """Times in seconds or smaller units and ISO times are read; what is not plausible is absent."""
+    """Times in seconds or smaller units and ISO times are read; implausible ones are ignored."""
     assert read_batch({"id": "b", "created_at": value}).created_at == time
 
 
 def test_counts_of_any_shape() -> None:
-    """Counts that are null, negative, text or of the wrong kind are none."""
+    """Counts that are null, negative, text or of the wrong type are ignored."""
     values: list[Any] = [
         None,
         [],
@@ -495,8 +495,8 @@ FIELDS = (
 
 
 @given(st.dictionaries(st.sampled_from(FIELDS), ODD))
-def test_no_batch_object_is_too_strange(data: dict[str, Any]) -> None:
-    """Whatever the fields hold, the batch is read, and what is read can be written down anywhere."""
+def test_any_batch_object_is_read(data: dict[str, Any]) -> None:
+    """With any values in the fields, the batch is read, and its texts and numbers can be stored."""
     info = read_batch({"id": "b", **data})
     assert info.status
     for text in (info.status, info.output_file_id, info.model, *info.metadata.values()):
@@ -545,7 +545,7 @@ ODDITIES: list[Any] = [
     st.booleans(),
 )
 def test_blocks_and_lines_find_the_same(rows: list[tuple[Any, str]], size: int, ended: bool) -> None:
-    """Wherever blocks end, what is found is what each line says when it is read by itself."""
+    """Blocks of any size give the same results as reading line by line."""
     text = "".join(json.dumps(row, ensure_ascii=False) + end for row, end in rows)
     data = (text if ended else text.rstrip()).encode()
     places = Places()
@@ -565,7 +565,7 @@ def test_blocks_and_lines_find_the_same(rows: list[tuple[Any, str]], size: int, 
 
 
 def test_values_that_are_not_lines() -> None:
-    """Two results on one line, and one on two, are no result lines, though a parser of values takes them."""
+    """Two results on one line, and one result on two lines, are refused."""
     one, two = (json.dumps(good_row(name)).encode() for name in "ab")
     for data in (one + b" " + two + b"\n \n", one + two + b"\n\n"):
         with pytest.raises(DownloadError, match="is not a result"):

@@ -45,20 +45,20 @@ def used(*lines: str) -> Usage:
 
 @pytest.mark.parametrize("usage", [CHAT, RESPONSES])
 def test_the_fields_of_each_endpoint(usage: Any) -> None:
-    """Chats and responses name the same things differently."""
+    """The usage fields of chats and responses, which have different names, are read."""
     assert used(line(usage)) == {"m": ModelUsage(1, 0, 100, 64, 20, 12, 100)}
 
 
 def test_a_line_read_by_itself_counts_the_same() -> None:
-    """Cut, refused and spoiled lines take the slow way; their tokens count all the same, and those of errors not."""
+    """Tokens of cut and refused results, which are read one by one, are counted; errors without usage are not."""
     cut = line(CHAT, choices=[{"finish_reason": "length", "message": {"content": "a"}}])
     failed = json.dumps({"custom_id": "f", "response": {"status_code": 500, "body": {"error": {"message": "x"}}}})
     assert used(line(CHAT), cut, failed) == {"m": ModelUsage(2, 0, 200, 128, 40, 24, 100)}
     assert used(line(CHAT), line(CHAT, a=1), "not json") == {"m": ModelUsage(2, 0, 200, 128, 40, 24, 100)}
 
 
-def test_an_error_that_was_billed_counts() -> None:
-    """A failed request with tokens used them."""
+def test_a_billed_error_is_counted() -> None:
+    """The tokens of a failed request are counted."""
     assert used(line(CHAT, status=500))["m"].results == 1
 
 
@@ -66,17 +66,17 @@ def test_an_error_that_was_billed_counts() -> None:
     "usage", [None, {}, {"prompt_tokens": 0}, {"prompt_tokens": "7"}, {"prompt_tokens": True}, [1]]
 )
 def test_an_answer_without_tokens_is_not_counted(usage: Any) -> None:
-    """What the provider did not count is not 0: it is known to be unknown."""
+    """An answer without a token count is counted as unknown, not as 0 tokens."""
     assert used(line(usage)) == {"m": ModelUsage(uncounted=1)}
 
 
-def test_sound_has_prices_of_its_own() -> None:
-    """Tokens of sound or images are not priced as text."""
+def test_audio_has_its_own_prices() -> None:
+    """Results with audio tokens are counted as unknown, because their price is not that of text."""
     assert used(line(CHAT | {"completion_tokens_details": {"audio_tokens": 5}}))["m"].uncounted == 1
 
 
-def test_what_no_provider_counts_is_harmless() -> None:
-    """Numbers of any size, names of any kind and length, and a model for each result end in a sum that can be kept."""
+def test_implausible_usage_is_limited() -> None:
+    """Implausible counts, long names and many models give a sum of limited size."""
     huge = line({"prompt_tokens": 10**30, "completion_tokens": 3})
     assert used(huge) == {"m": ModelUsage(1, 0, 0, 0, 3, 0, 0)}
     odd = line(CHAT, model="\ud83d" + "x" * 1000)
@@ -87,15 +87,15 @@ def test_what_no_provider_counts_is_harmless() -> None:
     assert (len(many), many[OTHERS].results) == (MAX_MODELS + 1, 200)
 
 
-def test_models_apart_and_none() -> None:
-    """Each model that results name has its own sum; those without a name are together."""
+def test_usage_is_summed_for_each_model() -> None:
+    """Tokens are added up for each model, and those of results without a model name together."""
     lines = (line(CHAT), line({"total_tokens": 5}, model="n"), line(CHAT, model=None), line(CHAT, model=7))
     assert {name: each.input for name, each in used(*lines).items()} == {"m": 100, "n": 5, None: 200}
 
 
 @pytest.mark.parametrize("wrong", ["-5", "9" * 30, "9223372036854775807", "1e308", "true", '"12"', "[1]", "9" * 4000])
-def test_what_cannot_be_a_number_of_tokens_is_not_added_up(wrong: str) -> None:
-    """Whatever a server counts, the sum is that of the numbers that can be true."""
+def test_implausible_token_counts_are_not_added_up(wrong: str) -> None:
+    """Only plausible token counts are added up."""
     lines = [
         f'{{"custom_id":"{name}","response":{{"status_code":200,"body":{{"model":"m","choices":[{{"message":'
         f'{{"content":"a"}}}}],"usage":{{"prompt_tokens":{count},"completion_tokens":3}}}}}}}}'
@@ -107,7 +107,7 @@ def test_what_cannot_be_a_number_of_tokens_is_not_added_up(wrong: str) -> None:
 
 
 def test_the_names_that_a_server_sends_are_cut() -> None:
-    """As many are kept as their number and length allow."""
+    """The number and the length of the names that a server sends are limited."""
     names = Counter[str]()
     for number in range(200):
         count_name(names, f"{number}" + "x" * 10_000)
