@@ -29,7 +29,8 @@ def test_a_job_from_prompts_to_answers(cluster: Cluster) -> None:
 def test_nothing_of_a_removed_job_is_left(cluster: Cluster) -> None:
     """`rm` removes the locks and logs of its workers too, and those of no other job."""
     for count in (3, 4):
-        cluster.run("run", str(cluster.prompts(count)), "-p", "cluster", "-m", "echo-1", "--force").succeeded()
+        words = ["-p", "cluster", "-m", "echo-1", "-o", str(cluster.folder / f"{count}.jsonl")]
+        cluster.run("run", str(cluster.prompts(count)), *words).succeeded()
     workers = cluster.folder / "state/workers"
     kept = json.loads(cluster.run("status", "1", "--json").succeeded().out)["batch_ids"]
     assert len(list(workers.iterdir())) == 2
