@@ -53,7 +53,7 @@ class ShardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds that one request may take."""
 
     max_tries: Count = 5
-    """Calls for one request, the first one included."""
+    """Calls for one request, the first one included; an upstream that cannot be reached is not called."""
 
     address: Text | None = None
     """The URL of Ray's dashboard, for the launcher `ray`."""

@@ -75,6 +75,11 @@ def jobs_dir() -> Path:
     return state_dir() / "jobs"
 
 
+def workers_dir() -> Path:
+    """Return the folder with the locks and logs of workers that were started here: one folder for each batch."""
+    return state_dir() / "workers"
+
+
 def job_dir(uid: str) -> Path:
     """Return the folder of a job's files. Its name is the job's mark: another registry may have the same numbers."""
     return jobs_dir() / uid

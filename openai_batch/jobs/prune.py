@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import BatchError, UncertainError
+from openai_batch.files import paths
 
 from .store import job_folder
 from .store.records import PartState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from pathlib import Path
 
     from .store.records import JobRecord
     from .workflow import Workflow
@@ -32,6 +34,7 @@ def remove(
 ) -> Freed:
     """Remove an ended job from the registry, with its folder. Its batches stay at the provider.
 
+    What its workers on this machine have left is removed too.
     If the same input is submitted again, these batches are found and continued, so nothing is paid twice as long as the
     provider has them. A job that was never sent may be removed too. Raises BatchError if the job still runs, if another
     job uses its answers, or if its results were not collected (accepted with `force`), and UncertainError if it is
@@ -40,12 +43,14 @@ def remove(
     with workflow.alone(job):
         job = workflow.registry.job(job.id)
         _check_removable(job, force=force)
-        files = job_folder.all_files(job)
+        worker_folders = _worker_folders(job)
+        files = job_folder.all_files(job) + [path for folder in worker_folders for path in folder.iterdir()]
         if users := [user for user in _users(workflow, job) if user not in gone]:
             raise BatchError(f"job {users[0]} uses answers of job {job.id}", hint=f"`obatch rm {users[0]}` first")
         freed = Freed(job, sum(path.stat().st_size for path in files))
         if not dry_run:
-            shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)
+            for folder in (*worker_folders, job_folder.folder_of(job)):
+                shutil.rmtree(folder, ignore_errors=True)
             workflow.registry.remove(job)
     if not dry_run:
         shutil.rmtree(job_folder.folder_of(job), ignore_errors=True)  # Windows keeps the lock's file while it is open
@@ -89,6 +94,13 @@ def _check_removable(job: JobRecord, *, force: bool) -> None:
             f"the results of job {job.id} were not collected",
             hint=f"`obatch download {job.id}` collects them; --force removes the job without them",
         )
+
+
+def _worker_folders(job: JobRecord) -> list[Path]:
+    """Return the folders of the workers that were started here for a job's batches."""
+    ids = {part.batch_id for part in job.parts}
+    folder = paths.workers_dir()
+    return [each for each in folder.iterdir() if each.name in ids] if folder.is_dir() else []
 
 
 def _users(workflow: Workflow, job: JobRecord) -> list[int]:

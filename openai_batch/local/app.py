@@ -95,7 +95,8 @@ class Routes:
     async def health(self, _request: Request) -> Response:
         """Return the name of this server and whether it works; 503 while it cannot take requests."""
         condition = self.condition()
-        content = {**self.identity, "status": condition, "active": self.executor.active, "pid": os.getpid()}
+        work = {"active": self.executor.active, "away": self.upstream.away}
+        content = {**self.identity, "status": condition, **work, "pid": os.getpid()}
         return api_objects.json_response(content, 200 if condition == "ok" else 503)
 
     async def upload(self, request: Request) -> Response:
@@ -219,7 +220,7 @@ class Routes:
         """Return a batch as the API shows it; if it makes no progress, `errors` says why."""
         trouble = self.upstream.trouble if record.status == "in_progress" else None
         if trouble is not None:
-            record = replace(record, errors=batches.fault("upstream_unavailable", f"{trouble}; it is tried again"))
+            record = replace(record, errors=batches.fault("upstream_unavailable", trouble))
         return api_objects.batch_object(record)
 
     async def cancel_batch(self, request: Request) -> Response:

@@ -11,6 +11,7 @@ import asyncio
 import os
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .store import BatchRecord, RowRecord, Store
     from .upstream import Upstream
 
+_LOOK_SECONDS = 1.0  # seconds between two looks whether a batch of which many requests wait may go on
 _TURN = 0.1  # seconds in which workers take rows of one batch only, so that a commit syncs the journals of few batches
 _STOPPABLE = ("validating", "in_progress", "finalizing")  # statuses in which a batch can be cancelled
 
@@ -73,7 +75,7 @@ class Executor:
     async def start(self) -> None:
         """Start the workers, and continue every batch that has not ended."""
         self._backlog.start()
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.capacity)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._upstream.starts)]
         unfinished = {batch.id for batch in await asyncio.to_thread(self._store.unfinished)}
         # A journal of an ended batch is left over if the server stopped before it could remove the journal.
         for batch_id in unfinished | {path.name for path in self._journals.iterdir()}:
@@ -174,6 +176,7 @@ class Executor:
 
     async def _run(self, batch: BatchRecord) -> None:
         """Let the workers run the batch's rows until none is left, it is cancelled, or its window ends."""
+        await self._upstream.learn_models()
         run = await asyncio.to_thread(RunningBatch, batch, self._store, self._files, self._journals)
         timer = asyncio.get_running_loop().call_later(max(0.0, batch.expires_at - time.time()), run.stop)
         self._running.append(run)
@@ -209,17 +212,22 @@ class Executor:
     async def _next_row(self) -> tuple[RunningBatch, RowRecord]:
         """Return the next row, taking turns among the batches; wait if there is none."""
         while True:
-            announced = self._announced
+            announced, held = self._announced, False
             if time.monotonic() >= self._turn_ends:
                 self._next_turn()
             for run in tuple(self._running):
-                row = await run.take()
+                await run.read()
+                if run.waiting and sum(each.waiting for each in self._running) >= self._upstream.capacity:
+                    held = True  # there would be no worker for requests that can run elsewhere
+                    continue
+                row = run.take()
                 if row is not None:
                     return run, row
                 if self._running and self._running[0] is run:
                     self._next_turn()
             if announced == self._announced:
-                await self._work_came.wait()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._work_came.wait(), _LOOK_SECONDS if held else None)
 
     def _next_turn(self) -> None:
         self._running.rotate(-1)

@@ -76,8 +76,9 @@ def ensure_running(
 
     `progress` is called during the model's download with its name, the bytes so far and the bytes in all, and at the
     start of a server with 0 and None, and at its end with 0 and 0. `env` is the
-    new server's environment. A running server with other settings is replaced, unless it has unfinished batches. One
-    that was started by hand is never ended; clients without settings of their own use it as it is.
+    new server's environment. A running server with other settings is replaced, unless it has unfinished batches and an
+    upstream that can be reached. One that was started by hand is never ended; clients without settings of their own use
+    it as it is.
     Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
     that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
@@ -93,10 +94,10 @@ def ensure_running(
                 "the local server that was started by hand has other settings",
                 hint="stop it, or start it with these settings",
             )
-        if found is not None and found.health.get("active"):
+        if found is not None and found.health.get("active") and not found.health.get("away"):
             raise BatchError(
                 "the local server is working with other settings",
-                hint="wait until its batches have ended, or cancel them, and try again",
+                hint="wait until its batches have ended, or restore its settings to cancel them",
             )
         check_extras(embedded=not settings.upstream)
         for each in settings.upstreams:

@@ -39,8 +39,8 @@ class RunningBatch(RunningRequests):
         os.close(self.input)
         os.close(self.journal)
 
-    async def take(self) -> RowRecord | None:
-        """Return the next row for a worker; None if there is no more."""
+    async def read(self) -> None:
+        """Read more rows, if none of those that were read are left."""
         if not self._page and not self._exhausted:
             async with self._refill:
                 if not self._page and not self._exhausted:
@@ -52,6 +52,9 @@ class RunningBatch(RunningRequests):
                         self._cursor = page[-1].line
                     else:
                         self._exhausted = True
+
+    def take(self) -> RowRecord | None:
+        """Return the next row for a worker; None if there is no more. Call it after `read`, without a pause."""
         if self._page:
             self._busy += 1
             return self._page.popleft()

@@ -20,6 +20,11 @@ class RunningRequests:
         self.stopped = False
         self._waiting: set[asyncio.Task[None]] = set()
 
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for their turn or for the next try."""
+        return len(self._waiting)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Note that this task runs a request, which waits for its turn or for the next try."""

@@ -105,7 +105,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds that one call of the upstream or engine may take."""
 
     max_tries: Count = 5
-    """Calls for one request, the first one included."""
+    """Calls for one request, the first one included; an upstream that cannot be reached is not called."""
 
     min_window_seconds: Seconds = 3600.0
     """Shortest completion window, in seconds."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -30,6 +30,13 @@ class CallError(Exception):
         self.code = code
 
 
+class NotSentError(CallError):
+    """A target could not be reached, so nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("connection_error", message)
+
+
 @dataclass(slots=True, eq=False)
 class Target:
     """One server that runs requests."""
@@ -45,7 +52,8 @@ class Target:
     any_model: bool = False  # whether it accepts every name, although it lists one
     has_queue: bool = True  # whether it may say how many requests wait there; False after it has shown that it does not
     crowded: bool = False  # whether its queue was long at the last look
-    trouble: str | None = None  # why the last request there has to be sent again; None if it has not
+    # Why it cannot be asked, or why the last request there has to be sent again; None if all is well.
+    trouble: str | None = None
     active: int = 0  # requests that it has now
     allowed: float = field(init=False)  # requests that it may have now; less than `limit` after an overload
     shrunk_at: float = 0.0  # when `allowed` was last halved, by the steady clock
@@ -105,19 +113,27 @@ def known(model: str, models: Collection[str]) -> bool:
     return model in models or f"{model}:latest" in models or any("*" in name for name in models)
 
 
+class _Wish(NamedTuple):
+    """What a waiting request asks for."""
+
+    avoid: Target | None  # where it has failed
+    model: str | None  # the model that it needs; None if each target may run it
+    patient: bool  # whether it waits while no target can be reached
+
+
 class Pool:
     """All targets, and the requests that wait for one. Belongs to one event loop."""
 
     def __init__(self, targets: Sequence[Target]) -> None:
         self.targets = list(targets)
-        self._waiting: dict[asyncio.Future[Target], tuple[Target | None, str | None]] = {}
+        self._waiting: dict[asyncio.Future[Target], _Wish] = {}
         self._failure: str | None = None
 
-    async def acquire(self, avoid: Target | None, model: str | None) -> Target:
+    async def acquire(self, avoid: Target | None, model: str | None, *, patient: bool) -> Target:
         """Wait for a free place at a target that may have the model, and take it.
 
-        The place is at `avoid` only if no other such target can be reached. Raises CallError if it is known that there
-        will be none.
+        The place is at `avoid` only if no other such target can be reached. Raises NotSentError if none can be and the
+        request is not `patient`, and CallError if it is known that there will be none.
         """
         if self._failure is not None:
             raise CallError("engine_failed", self._failure)
@@ -125,7 +141,9 @@ class Pool:
         if free:
             return self._take(min(free, key=lambda target: target.active / target.allowed))
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = avoid, model
+        self._waiting[waiter] = _Wish(avoid, model, patient)
+        if not patient:
+            self.fail_stranded()
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -143,10 +161,10 @@ class Pool:
     def offer(self, *targets: Target) -> None:
         """Give the free places of these targets, or of all, to the requests that have waited longest."""
         for target in (targets or self.targets) if self._waiting else ():
-            for waiter, (avoid, model) in tuple(self._waiting.items()):
+            for waiter, wish in tuple(self._waiting.items()):
                 if not target.free:
                     break
-                if not waiter.done() and target in self._suitable(avoid, model):
+                if not waiter.done() and target in self._suitable(wish.avoid, wish.model):
                     del self._waiting[waiter]
                     waiter.set_result(self._take(target))
 
@@ -163,16 +181,28 @@ class Pool:
     def fail(self, message: str) -> None:
         """Let all requests that wait for a target fail with `message`: there will be none."""
         self._failure = message
-        self._refuse(list(self._waiting), "engine_failed", message)
+        for waiter in tuple(self._waiting):
+            self._refuse(waiter, CallError("engine_failed", message))
 
-    def fail_stranded(self, message: str) -> None:
-        """Let the requests for which no target can be reached fail with `message`: each decides whether to wait on."""
-        stranded = [
-            waiter
-            for waiter, wish in self._waiting.items()
-            if not any(target.alive for target in self._suitable(*wish))
-        ]
-        self._refuse(stranded, "connection_error", message)
+    def fail_stranded(self) -> None:
+        """Let the requests fail for which no target can be reached, except the patient ones."""
+        for waiter, wish in tuple(self._waiting.items()):
+            if not wish.patient and (away := self.away(wish.model)):
+                self._refuse(waiter, NotSentError(away[0].trouble or f"{away[0].name} could not be reached"))
+
+    def away(self, model: str | None) -> list[Target]:
+        """Return the targets that a request for the model may go to if none of them can be reached, else an empty list.
+
+        The engine is not away: it is started again, or `fail` says that it is not.
+        """
+        able = self._suitable(None, model)
+        return [] if any(target.alive or target.embedded for target in able) else able
+
+    def missed(self) -> Target | None:
+        """Return a target that cannot be reached, and for which a request waits; None if there is none."""
+        if all(target.alive for target in self.targets):
+            return None
+        return next((target for wish in self._waiting.values() for target in self.away(wish.model)), None)
 
     def alone(self, target: Target | None) -> bool:
         """Return whether no other target can be reached."""
@@ -194,8 +224,7 @@ class Pool:
         target.rest = None
         self.offer(target)
 
-    def _refuse(self, waiters: Sequence[asyncio.Future[Target]], code: str, message: str) -> None:
-        for waiter in waiters:
-            del self._waiting[waiter]
-            if not waiter.done():
-                waiter.set_exception(CallError(code, message))
+    def _refuse(self, waiter: asyncio.Future[Target], error: CallError) -> None:
+        del self._waiting[waiter]
+        if not waiter.done():
+            waiter.set_exception(error)

@@ -20,7 +20,7 @@ from .queue_length import queue_length
 from .result_lines import is_object
 from .server_log import log
 from .settings import UPSTREAM_CONCURRENCY
-from .targets import CallError, Pool, Target
+from .targets import CallError, NotSentError, Pool, Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -38,6 +38,7 @@ _EXCERPT = 200
 _LOOK_SECONDS = 1.0  # seconds between two looks at the queue of a target that has requests
 _LONGEST_PAUSE = 60.0  # the longest pause that a Retry-After can bring to all requests of a target, in seconds
 _ASKED_TO_WAIT = frozenset({429, 503})  # statuses whose Retry-After is for all requests
+OF_A_GATEWAY = frozenset({502, 503, 504})  # statuses with which a gateway says that the server behind it is away
 
 
 @dataclass(slots=True)
@@ -58,8 +59,10 @@ class Upstream:
     def __init__(self, targets: Sequence[Target], models: Sequence[str] | None = None) -> None:
         self.pool = Pool(targets)
         self._fixed_models = models
-        self._differ: bool | None = None if len(targets) > 1 and models is None else False
+        self._names_matter = models is None and len(targets) > 1  # whether a model may run at some targets only
+        self._asked = models is not None  # whether the targets were asked for their models
         self._listing = asyncio.Lock()
+        self._checked: set[Target] = set()
         self._watches: dict[Target, asyncio.Task[None]] = {}
         sessions = {way: _session(*way) for way in set(map(_way, targets))}
         self._sessions = {target: sessions[_way(target)] for target in targets}
@@ -68,6 +71,14 @@ class Upstream:
     def capacity(self) -> int:
         """The number of requests that may run at a time when all is well."""
         return sum(target.limit for target in self.pool.targets)
+
+    @property
+    def starts(self) -> int:
+        """The number of requests that may be started.
+
+        Where a model may run at some targets only, those that wait for these should not take the places of others.
+        """
+        return self.capacity * (2 if self._names_matter else 1)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -78,10 +89,20 @@ class Upstream:
             await session.close()
 
     @property
+    def away(self) -> bool:
+        """Whether no upstream can be reached."""
+        return not any(target.alive or target.embedded for target in self.pool.targets)
+
+    @property
     def trouble(self) -> str | None:
-        """Why no target answers; None if one of them does."""
-        troubles = [target.trouble for target in self.pool.targets]
-        return troubles[0] if all(troubles) else None
+        """Why no target answers, or none of those that have the model of a waiting request; None if all is well."""
+        targets = self.pool.targets
+        target = self.pool.missed()
+        if target is None and all(each.trouble for each in targets):
+            target = next((each for each in targets if each.alive), targets[0])
+        if target is None:
+            return None
+        return f"{target.trouble}; " + ("it is tried again" if target.alive else "requests wait until it answers")
 
     async def call(self, target: Target, path: str, body: bytes, *, seconds: float) -> UpstreamResponse:
         """Send one request to a target and return its response.
@@ -105,10 +126,12 @@ class Upstream:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a client's own request to a free target, and give the response as it arrives.
 
-        Raises CallError, and Refused for a request that the embedded engine cannot run.
+        If no target can be reached, each is tried once more. Raises CallError, and Refused for a request that the
+        embedded engine cannot run.
         """
-        await self._look_again()
-        target = await self.acquire(None, body)
+        model = await self._model_of(body)
+        await asyncio.gather(*map(self._ask, self.pool.away(model)))
+        target = await self._take(None, model, patient=False)
         try:
             with self._translated(target, seconds):
                 async with self._send(target, method, path, body, seconds, content_type) as reply:
@@ -131,7 +154,7 @@ class Upstream:
         targets = self.pool.targets
         asked = [target for target in targets if target.alive] or targets
         answered = await asyncio.gather(*map(self._ask, asked))
-        self._differ = len({target.models for target in targets}) > 1
+        self._asked = True
         self.pool.offer()
         return (
             sorted({name for target in targets for name in target.models or ()})
@@ -145,14 +168,22 @@ class Upstream:
         return None if any(target.any_model for target in self.pool.targets) else names
 
     async def _ask(self, target: Target) -> bool:
-        """Ask a target for its models, and note whether it can be reached; return whether it lists its models."""
+        """Ask a target for its models, and note whether it can be reached; return whether it lists its models.
+
+        One that has listed its models cannot be reached if only a gateway in front of it answers.
+        """
         try:
             answer = await self._fetch(target, "GET", "/v1/models", None, seconds=_ASK_SECONDS)
             found = _decode_models(answer.body).data if answer.status == 200 else None  # noqa: PLR2004
-        except CallError:
+        except CallError as exc:
+            if exc.code == "connection_error":
+                self._lose(target, str(exc))
             return False
         except (msgspec.MsgspecError, UnicodeDecodeError):
             found = None
+        if answer.status in OF_A_GATEWAY and target.models is not None:
+            self._lose(target, f"{target.name} could not be reached (HTTP {answer.status})")
+            return False
         if found is not None:
             target.models = frozenset(model.id for model in found)
             # A server of llama.cpp lists the file of its only model, and takes every name.
@@ -164,32 +195,40 @@ class Upstream:
             self.pool.offer()
         return found is not None
 
-    async def _look_again(self) -> None:
-        """If no target could be reached, try again now. Raises CallError if there is still none."""
-        if not any(target.alive or target.embedded for target in self.pool.targets):
-            await self.models()
-            if not any(target.alive for target in self.pool.targets):
-                raise CallError("connection_error", self.trouble or "the upstream could not be reached")
+    async def check(self, target: Target) -> None:
+        """Look whether a target can still be reached, after a request that may have failed because it cannot."""
+        if target.alive and not target.embedded and target not in self._checked:
+            self._checked.add(target)
+            try:
+                await self._ask(target)
+            finally:
+                self._checked.discard(target)
 
     async def acquire(self, avoid: Target | None, body: bytes) -> Target:
         """Wait for a place at a target that can run the request, and take it; `pool.release` gives it back.
 
-        The place is at `avoid` only if there is no other such target. Raises CallError if there will be none, or if
-        none can be reached now.
+        The place is at `avoid` only if no other such target can be reached. Raises CallError if there will be none.
         """
-        target = await self.pool.acquire(avoid, await self._model_of(body))
+        return await self._take(avoid, await self._model_of(body), patient=True)
+
+    async def _take(self, avoid: Target | None, model: str | None, *, patient: bool) -> Target:
+        target = await self.pool.acquire(avoid, model, patient=patient)
         if target.has_queue:
             self._watch(target)
         return target
 
-    async def _model_of(self, body: bytes) -> str | None:
-        """Return the model that a request names, if that decides where it can run."""
-        if self._differ is None:
+    async def learn_models(self) -> None:
+        """Ask the targets for their models, unless they were asked before."""
+        if not self._asked:
             async with self._listing:
-                if self._differ is None:
+                if not self._asked:
                     await self.models()
+
+    async def _model_of(self, body: bytes) -> str | None:
+        """Return the model that a request names, if that may decide where it can run."""
+        await self.learn_models()
         try:
-            return _decode_asked(body).model if self._differ else None
+            return _decode_asked(body).model if self._names_matter else None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
@@ -208,8 +247,7 @@ class Upstream:
                 await self._read_queue(target)
             else:
                 await asyncio.sleep(next(pauses))
-                if not await self._ask(target) and not target.alive:
-                    self.pool.fail_stranded(target.trouble or "the upstream could not be reached")
+                await self._ask(target)
 
     async def _read_queue(self, target: Target) -> None:
         try:
@@ -227,6 +265,7 @@ class Upstream:
             log(f"{message}; it is tried again")
             target.alive = False
             self.pool.offer()
+            self.pool.fail_stranded()
             self._watch(target)
 
     async def _fetch(
@@ -267,18 +306,19 @@ class Upstream:
 
     @contextmanager
     def _translated(self, target: Target, seconds: float) -> Iterator[None]:
-        """Raise CallError for a failed connection to the target, and if there is no response within `seconds`."""
+        """Raise CallError if there is no whole response within `seconds`, NotSentError if there is no connection."""
         try:
             yield
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
             message = f"{target.name} could not be reached ({type(exc).__name__})"
             self._lose(target, message)
-            raise CallError("connection_error", message) from exc
+            raise NotSentError(message) from exc
         except TimeoutError as exc:
             target.shrink()
             raise CallError("timeout", f"no answer within {seconds:.0f} s") from exc
         except (aiohttp.ClientError, OSError) as exc:
-            raise CallError("connection_error", f"{target.name} could not be reached ({type(exc).__name__})") from exc
+            message = f"the connection to {target.name} broke ({type(exc).__name__})"
+            raise CallError("connection_error", message) from exc
 
     def _adapt(self, target: Target, reply: aiohttp.ClientResponse) -> None:
         """Let the target have more or fewer requests, as its response says."""

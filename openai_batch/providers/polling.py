@@ -39,6 +39,8 @@ MIN_ACCESS_OUTAGE = 3600.0
 
 UNKNOWN_PATIENCE = 60.0  # seconds for which a status word that we do not know may last before it is named
 
+FAULT_GONE = 180.0  # seconds without a fault after which it is named again; longer than any pause between two polls
+
 _SPREAD = (1.0, 1.25)
 """Each delay is multiplied by a random number from this range. It is never under 1: a server may have asked to wait."""
 
@@ -88,7 +90,7 @@ class Poller:
         self._max_access_errors = MAX_ACCESS_ERRORS if max_access_errors is None else max_access_errors
         self._answered = False
         self._unknown = ("", 0.0)  # the status word that we do not know, and since when the provider says it
-        self._told: set[str | None] = set()  # the codes of the faults that were named
+        self._faults: dict[str | None, float] = {}  # the codes of the faults so far, and when each was seen last
         self._access_lost_at = 0.0
         self._start_over()
 
@@ -130,13 +132,15 @@ class Poller:
         """Return the seconds until the next poll. `unknown` is the provider's status word if we do not know it.
 
         Such a word means that the batch still runs. If it lasts for UNKNOWN_PATIENCE seconds, it is named once.
-        `faults` are what the provider shows while batches run, such as why they do not go on: each is named once.
+        `faults` are what the provider shows while batches run, such as why they do not go on: each is named once, and
+        again if it was gone for FAULT_GONE seconds.
         Raises WaitTimeoutError when the timeout has passed; its text names `subject` and `status`.
         """
+        now = time.monotonic()
         for fault in faults:
-            if fault.code not in self._told:
+            if now - self._faults.get(fault.code, -math.inf) >= FAULT_GONE:
                 self._warn(f"{subject}: {fault.message}")
-        self._told = {fault.code for fault in faults}
+            self._faults[fault.code] = now
         if (unknown or "") != self._unknown[0]:
             self._unknown = (unknown or "", time.monotonic())
         elif unknown and time.monotonic() - self._unknown[1] >= UNKNOWN_PATIENCE:

@@ -167,7 +167,7 @@ def _info(found: Progress, idle: str) -> BatchInfo:
     if end is not None:
         fault = BatchFault("workers_failed", end.message)
     elif found.trouble:
-        fault = BatchFault("upstream_unavailable", f"{found.trouble}; it is tried again")
+        fault = BatchFault("upstream_unavailable", found.trouble)
     return BatchInfo(
         id=plan.id,
         status=found.status,

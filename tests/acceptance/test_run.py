@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,30 @@ def test_the_local_provider_starts_its_server_on_demand() -> None:
         finally:
             assert invoke("serve", "--stop").succeeded().err == "stopped\n"
         assert invoke("serve", "--stop").succeeded().err == "no server is running\n"
+
+
+@pytest.mark.slow
+def test_an_upstream_with_a_wrong_port() -> None:
+    """`run` says once why the job waits, can be interrupted, and goes on with it when the port is corrected."""
+    config = Path("../home/config.toml")
+    Path("prompts.txt").write_text("one\ntwo\n", encoding="utf-8")
+    words = ("run", "prompts.txt", "-p", "local", "-m", "echo-1")
+    with socket.socket() as taken, echo_upstream() as echo:  # nothing listens at a port that is only bound
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        config.write_text(f'[providers.local]\nupstream = "http://{place}/v1"\n', encoding="utf-8")
+        said = f"the upstream at {place} could not be reached (ClientConnectorError); requests wait until it answers"
+        try:
+            waited = invoke(*words, "--timeout", "10s").failed(124, "job 1 is still in_progress", "obatch wait 1")
+            assert waited.err.count(f"warning: job 1: {said}\n") == waited.err.count("could not be reached") == 1
+            assert said in invoke("status").succeeded().out
+            config.write_text(f'[providers.local]\nupstream = "{echo.base_url}"\n', encoding="utf-8")
+            done = invoke(*words).succeeded()
+            assert "2 of 2 succeeded" in done.err
+            assert "could not be reached" not in done.err
+            assert echo.calls() == {"one": 1, "two": 1}
+        finally:
+            invoke("serve", "--stop").succeeded()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from openai_batch.jobs.retry import retry, survey
 from openai_batch.jobs.store.records import PartState
 from openai_batch.net.delays import delays
 from openai_batch.providers import polling
+from openai_batch.providers.batch_info import BatchFault
 from openai_batch.providers.polling import Poller
 
 if TYPE_CHECKING:
@@ -113,6 +114,19 @@ def test_a_refusal_counts_less_once_the_provider_has_answered(*, answered: bool)
         raise AuthError("the key is refused")
     assert warnings == (["the key is refused; trying again in 2 s"] if answered else [])
     assert not answered or 2 <= poller.next_delay() <= 2.5
+
+
+def test_a_fault_that_comes_and_goes_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named again if it comes back after a while."""
+    warnings: list[str] = []
+    poller = Poller(delays(0.0), warnings.append)
+    fault = BatchFault("upstream_unavailable", "the upstream answers HTTP 500")
+    for faults in ((fault,), (fault,), (), (fault,)):
+        poller.next_delay("job 1", faults=faults)
+    assert warnings == ["job 1: the upstream answers HTTP 500"]
+    monkeypatch.setattr(polling, "FAULT_GONE", 0.0)
+    poller.next_delay("job 1", faults=[fault])
+    assert len(warnings) == 2
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ class ProcessLauncher:
             )
 
     def _folder(self, batch_id: str) -> Path:
-        return paths.state_dir() / "workers" / batch_id
+        return paths.workers_dir() / batch_id
 
 
 def _lock(path: Path) -> int | None:

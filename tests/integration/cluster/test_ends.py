@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.command import COMMAND, environment
-from support.servers import wait_until
+from support.servers import echo_upstream, wait_until
 
 if TYPE_CHECKING:
     from .conftest import Cluster
@@ -274,8 +274,20 @@ def test_an_upstream_that_does_not_answer(cluster: Cluster) -> None:
     wait_until(told, "why nothing goes on")
     assert "the upstream at 127.0.0.1:9 could not be reached" in cluster.run("status").out
     waited = cluster.run("wait", "--timeout", "8s").failed(124, "is still in_progress")
-    said = "warning: job 1: the upstream at 127.0.0.1:9 could not be reached (ClientConnectorError); it is tried again"
-    assert waited.err.splitlines().count(said) == 1
+    why = "the upstream at 127.0.0.1:9 could not be reached (ClientConnectorError); requests wait until it answers"
+    assert waited.err.splitlines().count(f"warning: job 1: {why}") == 1
+
+
+@pytest.mark.slow
+def test_an_upstream_that_comes_late(cluster: Cluster) -> None:
+    """Requests wait for it, although each has a single try."""
+    port = cluster.echo.port
+    cluster.echo.kill()
+    cluster.configure(workers=1, max_tries=1)
+    start(cluster, 0)
+    wait_until(lambda: json.loads(cluster.run("status", "--json").succeeded().out)["errors"], "why nothing goes on")
+    with echo_upstream(port=port):
+        collect(cluster)
 
 
 def without(cluster: Cluster, package: str) -> None:

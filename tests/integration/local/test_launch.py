@@ -125,6 +125,20 @@ def test_other_settings(echo: EchoUpstream) -> None:
     assert ensure_running(_settings(echo)) != second
 
 
+@pytest.mark.slow
+def test_a_wrong_upstream_is_corrected(echo: EchoUpstream) -> None:
+    """A server whose upstream cannot be reached makes way, and its batch goes on at the next one."""
+    with socket.socket() as taken:  # nothing listens at a port that is only bound
+        taken.bind(("127.0.0.1", 0))
+        wrong = _settings(echo, upstream=f"http://127.0.0.1:{taken.getsockname()[1]}/v1")
+        with _client(ensure_running(wrong)) as client:
+            batch = start(client, chat_file(["corrected"]))
+            wait_until(lambda: client.batches.retrieve(batch.id).errors, "the reason")
+        with _client(ensure_running(_settings(echo))) as client:
+            assert finish(client, batch).status == "completed"
+    assert echo.calls()["corrected"] == 1
+
+
 def _active() -> int:
     from openai_batch.local.launch import _find_server
 

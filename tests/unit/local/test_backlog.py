@@ -78,7 +78,8 @@ def test_a_batch_ends_when_its_results_are_on_the_disk(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             for _ in range(3):
-                row = await run.take()
+                await run.read()
+                row = run.take()
                 assert row is not None
                 await backlog.add(run, row, ResultRecord(SUCCEEDED, b"x\n"))
             run.stop()
