@@ -27,14 +27,11 @@ _REPLACED = (
     (r"`obatch download`", r"job.download()"),
     (r"`obatch submit FILE`", r"jobs.submit(FILE)"),
     (r"`obatch run` with the input again and", r"the same call with"),
-<<<<<<< HEAD
-    (r"(or )?choose another name with -o(; `-o -` is standard output)?", r"\1choose another name"),
+    (r"; `-o -` is standard output", ""),
     (r"--score \"{{ column }}\", or a text", "give requests with text_1 and text_2 to Jobs.submit"),
     (r"--rerank .*", "give requests with documents and query to Jobs.submit"),
     (r"--answer names", "answer= names"),
     (r"with -m\b", "with model="),
-=======
->>>>>>> s22-cli
     (r"with -p\b", r"with provider="),
     (r", or - for standard input", ""),
     (r"write the prompt to a file, .*; - is standard input", "give prompts to openai_batch.map, in a list"),

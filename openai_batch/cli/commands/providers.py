@@ -127,12 +127,8 @@ def add(
         "max_requests": max_requests,
         "max_bytes": max_bytes,
     }
-<<<<<<< HEAD
-    path = add_profile(name, {key: value for key, value in table.items() if value is not None})
-=======
     with hints_of_options("providers add", f"[providers.{name}]"):
         path = add_profile(name, {key: value for key, value in table.items() if value not in (None, [])})
->>>>>>> s22-cli
     if json:
         print_json({"name": name, "config": str(path)})
         return
