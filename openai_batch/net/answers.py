@@ -6,7 +6,6 @@ uses, which is imported nowhere here.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import os
@@ -14,7 +13,7 @@ import re
 import sys
 import zlib
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import finalize
 
 from openai_batch.errors import ApiError
 
@@ -45,7 +44,9 @@ class _OfOneProcess:
         self._given = given
         self._process = os.getpid()
         self._inherited: Any = None  # what belongs to the other process
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._sockets: set[socket.socket] = set()
+        # Python may destroy the sockets of a client before the client, and then warns that they were not closed.
+        finalize(self, _close_all, self._sockets)
 
     def close(self) -> None:
         """Close the connections, unless they belong to another process."""
@@ -58,6 +59,11 @@ class _OfOneProcess:
             inherited = vars(self).copy()
             self.__init__(**self._given)  # type: ignore[misc] # with no connection yet
             self._inherited = inherited
+
+
+def _close_all(sockets: set[socket.socket]) -> None:
+    for one in sockets:
+        one.close()
 
 
 def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **options: Any) -> Any:
@@ -75,11 +81,6 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
     class LimitedClient(_OfOneProcess, kind):  # type: ignore[misc] # the class depends on the version of the SDK
         """Sends requests, and reads their answers within the limits."""
 
-        def __del__(self) -> None:
-            """Close the connections when nothing uses the client any more."""
-            with contextlib.suppress(Exception):  # at the end of the program anything may be gone
-                self.close()
-
         def send(self, request: Any, *, stream: bool = False, **given: Any) -> Any:
             """Send a request, and return its answer."""
             self._leave_inherited()
@@ -91,6 +92,7 @@ def limited_client(kind: Any, refused: Callable[[Any], None] | None = None, **op
                 def trace(event: str, details: Any) -> None:
                     # A TLS connection has another socket than the connection below it.
                     if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                        self._sockets.difference_update([one for one in self._sockets if one.fileno() < 0])
                         self._sockets.add(details["return_value"].get_extra_info("socket"))
                     elif event.endswith("receive_response_headers.started"):
                         start()  # a large upload has been sent by now
