@@ -117,7 +117,7 @@ def _interrupted(exc: KeyboardInterrupt, registry: Registry, job: JobRecord | No
     if job.not_sent:
         return stopped_error(exc, f"interrupted; job {job.id} was not sent", "run the same command again to send it")
     if any(part.direct and part.unsent for part in job.parts):
-        message = f"interrupted; the rest of job {job.id} is sent when it goes on"
+        message = f"interrupted; the rest of job {job.id} is sent when it continues"
     else:
         message = f"interrupted; job {job.id} was not cancelled: it keeps running"
     return stopped_error(exc, message, f"obatch wait {job.id}")

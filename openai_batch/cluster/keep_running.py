@@ -70,7 +70,7 @@ def _start(store: SharedStore, launcher: Launcher, batch_id: str, number: int) -
 
 
 def why_idle(store: SharedStore, found: Progress) -> str:
-    """Return why a batch does not go on now; empty if it does, has ended, or its workers have just been started."""
+    """Return why a batch does not continue now; empty if it does, has ended, or its workers have just been started."""
     if found.end is not None or found.stopped or found.living or not (made := starts(store, found.plan.id)):
         return ""
     failed = errors(store, found.plan.id)

@@ -63,7 +63,7 @@ class Progress:
 def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progress:
     """Return how far a batch is, and write down its end if it has ended. Raises NotFoundError.
 
-    With `failure`, why it cannot go on, it ends as failed unless it has ended already.
+    With `failure`, why it cannot continue, it ends as failed unless it has ended already.
     """
     plan = get_plan(store, batch_id)
     shards = get_input(store, plan.input_file_id).shards
@@ -107,7 +107,7 @@ def progress(store: SharedStore, batch_id: str, *, failure: str = "") -> Progres
 
 
 def _ended(found: Progress) -> str | None:
-    """Return the status of a batch that ends now; None if it goes on. No worker may write results any more."""
+    """Return the status of a batch that ends now; None if it continues. No worker may write results any more."""
     if len(found.parts) == found.shards:
         return "completed"
     if found.living:

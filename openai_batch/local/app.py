@@ -291,7 +291,7 @@ class Routes:
             return None
         record = look(given)
         if record is None:
-            raise Refused(404, f"there is no {given} to go on after", code="not_found", param="after")
+            raise Refused(404, f"there is no {given} to continue after", code="not_found", param="after")
         return int(record.seq)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .store import BatchRecord, RowRecord, Store
     from .upstream import Upstream
 
-_LOOK_SECONDS = 1.0  # seconds between two looks whether a batch of which many requests wait may go on
+_LOOK_SECONDS = 1.0  # seconds between two looks whether a batch of which many requests wait may continue
 _TURN = 0.1  # seconds in which workers take rows of one batch only, so that a commit syncs the journals of few batches
 _STOPPABLE = ("validating", "in_progress", "finalizing")  # statuses in which a batch can be cancelled
 

@@ -79,7 +79,7 @@ class BatchApi(Protocol):
         ...
 
     def keep_running(self, batch_id: str) -> None:  # noqa: ARG002 - most providers need nothing
-        """Let an unfinished batch go on. A provider with a server does that itself; others start workers again."""
+        """Let an unfinished batch continue. A provider with a server does that itself; others start workers again."""
         return
 
     def get(self, batch_id: str, *, once: bool = False) -> BatchInfo:

@@ -1,4 +1,4 @@
-"""Start the workers as processes of this machine. They go on when the command ends."""
+"""Start the workers as processes of this machine. They continue when the command ends."""
 
 from __future__ import annotations
 

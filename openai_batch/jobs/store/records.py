@@ -362,7 +362,7 @@ class JobRecord(ListedJob):
 
     @property
     def troubles(self) -> list[BatchFault]:
-        """What the provider shows of batches that run, such as why they do not go on."""
+        """What the provider shows of batches that run, such as why they do not continue."""
         return [fault for part in self.parts if part.state == PartState.RUNNING for fault in part.faults]
 
     @property
