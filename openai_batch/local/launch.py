@@ -70,7 +70,11 @@ def running() -> Endpoint | None:
 
 
 def ensure_running(
-    settings: LocalSettings, *, progress: Progress | None = None, env: Mapping[str, str] | None = None
+    settings: LocalSettings,
+    *,
+    progress: Progress | None = None,
+    env: Mapping[str, str] | None = None,
+    as_is: bool = False,
 ) -> Endpoint:
     """Return a running server with these settings, started if need be.
 
@@ -78,7 +82,8 @@ def ensure_running(
     start of a server with 0 and None, and at its end with 0 and 0. `env` is the
     new server's environment. A running server with other settings is replaced, unless it has unfinished batches and an
     upstream that can be reached. One that was started by hand is never ended; clients without settings of their own use
-    it as it is.
+    it as it is. With `as_is`, a server that may not be replaced is returned whatever its settings are: all servers have
+    the same batches.
     Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
     that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
@@ -89,15 +94,18 @@ def ensure_running(
         found = _steady_server()
         if found is not None and found.usable(settings):
             return found.endpoint
+        busy = found is not None and bool(found.health.get("active")) and not found.health.get("away")
+        if found is not None and as_is and (busy or found.by_hand) and found.health.get("status") == "ok":
+            return found.endpoint
         if found is not None and found.by_hand:
             raise BatchError(
                 "the local server that was started by hand has other settings",
                 hint="stop it, or start it with these settings",
             )
-        if found is not None and found.health.get("active") and not found.health.get("away"):
+        if busy:
             raise BatchError(
                 "the local server is working with other settings",
-                hint="wait until its batches have ended, or restore its settings to cancel them",
+                hint="wait until its batches have ended, or cancel them",
             )
         check_extras(embedded=not settings.upstream)
         for each in settings.upstreams:

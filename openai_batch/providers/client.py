@@ -111,15 +111,18 @@ def send_file(client: Any, file: tuple[str, Any], fields: Mapping[str, str], pat
     return SimpleNamespace(http_response=answer.response)
 
 
-def local_endpoint(starting: Callable[[str, int, int | None], None] | None = None) -> tuple[str, str]:
+def local_endpoint(
+    starting: Callable[[str, int, int | None], None] | None = None, *, as_is: bool = False
+) -> tuple[str, str]:
     """Return the base URL and the token of the local provider's server. It is started if none runs.
 
     `starting` is called with the progress: (what is prepared, bytes done, bytes in all or None). Raises ConfigError if
-    the server's settings are invalid, BatchError if it does not start.
+    the server's settings are invalid, and BatchError if it does not start, or if it has other settings than the
+    configuration file and may not be replaced now; with `as_is`, it is used anyway.
     """
     from openai_batch.local import launch
 
-    endpoint = launch.ensure_running(local_settings(), progress=starting)
+    endpoint = launch.ensure_running(local_settings(), progress=starting, as_is=as_is)
     return endpoint.base_url, endpoint.token
 
 

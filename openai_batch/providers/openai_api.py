@@ -77,9 +77,12 @@ class OpenAIBatchApi(BatchApi):
     def make_ready(self) -> None:
         """Find the key, or start the server if this is the local provider. Nothing is sent.
 
-        Raises AuthError if there is no key, BatchError if the server does not start.
+        Raises AuthError if there is no key, and BatchError if the server does not start, or is busy with other settings
+        than the configuration file.
         """
-        self._sdk()
+        if self.provider.is_local:
+            self.close()  # its server may have stopped, or its settings may have changed
+        self._sdk(as_is=False)
 
     def again(self) -> OpenAIBatchApi:
         """Return the same calls with separate connections, for another thread. The key is not read again."""
@@ -127,7 +130,7 @@ class OpenAIBatchApi(BatchApi):
         """
         provider = self.provider
         if provider.is_local:
-            self.close()  # if the server has stopped, it is started again before the request, never after it
+            self.make_ready()  # if the server has stopped, it is started again before the request, never after it
         # The SDK would send the request again after a timeout or a server error, when a batch may exist already.
         client = self._sdk().with_options(max_retries=0, timeout=provider.create_timeout)
         headers = {"Idempotency-Key": attempt.token} if provider.idempotent_create else {}
@@ -382,10 +385,11 @@ class OpenAIBatchApi(BatchApi):
         except ValueError as exc:
             raise ApiError(f"{self.provider} answered with something that is not a batch: {exc}") from None
 
-    def _sdk(self) -> OpenAI:
+    def _sdk(self, *, as_is: bool = True) -> OpenAI:
+        """Return the client. With `as_is`, the local provider's server may be busy with other settings."""
         if self._client is None:
             # A separate client: others may use the provider's, which must stay open.
-            self._client = self.provider.new_client(self._starting)
+            self._client = self.provider.new_client(self._starting, as_is=as_is)
         return self._client
 
     def _call(self, doing: str, request: Callable[[OpenAI], _T], *, timed: bool = True) -> _T:

@@ -132,8 +132,8 @@ class Poller:
         """Return the seconds until the next poll. `unknown` is the provider's status word if we do not know it.
 
         Such a word means that the batch still runs. If it lasts for UNKNOWN_PATIENCE seconds, it is named once.
-        `faults` are what the provider shows while batches run, such as why they do not continue: each is named once, and
-        again if it was gone for FAULT_GONE seconds.
+        `faults` are what the provider shows while batches run, such as why they do not continue: each is named once,
+        and again if it was gone for FAULT_GONE seconds.
         Raises WaitTimeoutError when the timeout has passed; its text names `subject` and `status`.
         """
         now = time.monotonic()

@@ -182,14 +182,17 @@ class Provider:
         client: OpenAI = self._client
         return client
 
-    def new_client(self, starting: Callable[[str, int, int | None], None] | None = None) -> OpenAI:
+    def new_client(
+        self, starting: Callable[[str, int, int | None], None] | None = None, *, as_is: bool = False
+    ) -> OpenAI:
         """Return a new client, which the caller must close.
 
             with provider.new_client() as client: ...
 
         The local provider's server is started if none runs. `starting` is called with the progress: (what is prepared,
-        bytes done, bytes in all or None). Raises AuthError if the key is missing, BatchError if the server does not
-        start, ConfigError if the base URL is a template.
+        bytes done, bytes in all or None). With `as_is`, a server that is busy may have other settings than the
+        configuration file. Raises AuthError if the key is missing, BatchError if the server does not start, ConfigError
+        if the base URL is a template.
         """
         from .client import local_endpoint, make_client
 
@@ -203,7 +206,10 @@ class Provider:
         placed = self.placed()
         hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
         try:
-            base_url, key = local_endpoint(starting) if self.is_local else (str(placed.base_url), placed.resolve_key())
+            if self.is_local:
+                base_url, key = local_endpoint(starting, as_is=as_is)
+            else:
+                base_url, key = str(placed.base_url), placed.resolve_key()
             headers = header_values(str(self), self.headers)
         except AuthError as exc:
             raise if_imported(exc, "OpenAIError") from None

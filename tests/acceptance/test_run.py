@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from acceptance.conftest import configure
 from support.command import ids, invoke, plain, request, see, write
-from support.servers import echo_upstream
+from support.servers import echo_upstream, wait_until
 
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.testing import fake_provider
@@ -70,6 +70,31 @@ def test_an_upstream_with_a_wrong_port() -> None:
             assert "2 of 2 succeeded" in done.err
             assert "could not be reached" not in done.err
             assert echo.calls() == {"one": 1, "two": 1}
+        finally:
+            invoke("serve", "--stop").succeeded()
+
+
+@pytest.mark.slow
+def test_settings_of_the_local_server_that_change_while_it_is_busy() -> None:
+    """Jobs that it has can be looked at, waited for and cancelled; a new job is refused until they have ended."""
+    config = Path("../home/config.toml")
+    Path("prompts.txt").write_text("!sleep=8 busy\n", encoding="utf-8")
+    Path("more.txt").write_text("more\n", encoding="utf-8")
+    more = ("run", "more.txt", "-p", "local", "-m", "echo-1")
+    with echo_upstream() as echo:
+        settings = f'[providers.local]\nupstream = "{echo.base_url}"\n'
+        config.write_text(settings, encoding="utf-8")
+        try:
+            invoke("run", "prompts.txt", "-p", "local", "-m", "echo-1", "--timeout", "1s").failed(124, "in_progress")
+            wait_until(echo.now, "the request at the upstream")
+            config.write_text(f"{settings}concurrency = 3\n", encoding="utf-8")
+            invoke("status", "1").succeeded()
+            invoke("wait", "1", "--timeout", "1s").failed(124, "job 1 is still in_progress")
+            invoke(*more).failed(1, "the local server is working with other settings", "or cancel them")
+            invoke("cancel", "1").succeeded()
+            invoke("wait", "1")
+            assert "1 of 1 succeeded" in invoke(*more).succeeded().err
+            assert sorted(echo.calls().values()) == [1, 1]
         finally:
             invoke("serve", "--stop").succeeded()
 
