@@ -206,10 +206,8 @@ class Provider:
         placed = self.placed()
         hide_keys(placed.api_key, placed.api_key_env_var, placed.headers)
         try:
-            if self.is_local:
-                base_url, key = local_endpoint(starting, as_is=as_is)
-            else:
-                base_url, key = str(placed.base_url), placed.resolve_key()
+            local = local_endpoint(starting, as_is=as_is) if self.is_local else None
+            base_url, key = local or (str(placed.base_url), placed.resolve_key())
             headers = header_values(str(self), self.headers)
         except AuthError as exc:
             raise if_imported(exc, "OpenAIError") from None
