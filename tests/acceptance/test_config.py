@@ -67,8 +67,8 @@ def test_a_provider_is_added_and_used(faulty: FaultServer) -> None:
         (["acme", "--base-url", "https://x/v1", "--max-requests", "-1"], "max_requests must be"),
         (["acme", "--base-url", "https://x/v1", "--max-requests", "0"], "max_requests must be"),
         (["acme", "--base-url", "https://x/v1", "--max-bytes", "0"], "max_bytes must be"),
-        (["acme", "--base-url", "https://x/v1", "--api-key-env", ""], "api_key_env must be"),
-        (["acme", "--base-url", "https://x/v1", "--api-key-keyring", ""], "api_key_keyring must be"),
+        (["acme", "--base-url", "https://x/v1", "--api-key-env", ""], "--api-key-env is empty"),
+        (["acme", "--base-url", "https://x/v1", "--api-key-keyring", ""], "--api-key-keyring is empty"),
     ],
 )
 def test_a_bad_provider_is_not_added(words: list[str], message: str) -> None:

@@ -115,7 +115,7 @@ def test_parameters_have_types() -> None:
         "stop": ["a", "b"],
         "k": "@x",
     }
-    invoke(*words, "messages=[]").failed(2, "--param replaces", "leave that parameter out")
+    invoke(*words, "messages=[]").failed(2, "a parameter replaces one", "leave that parameter out")
     Path("stop.json").write_text("{", encoding="utf-8")
     invoke(*words, "stop=@stop.json").failed(2, "--param stop: stop.json is not valid JSON", "fix")
 

@@ -149,7 +149,7 @@ def test_unusable_outputs_are_refused_before_anything_is_paid(faulty: FaultServe
     invoke(*words, "--missing", "taken").failed(1, "taken already exists", "--force")
     invoke(*words, "-o", ".", "--force").failed(1, "is a folder", "-o")
     invoke(*words, "-o", "/dev/null", "--force").failed(1, "/dev/null is not a regular file", "-o")
-    invoke(*words, "-o", "taken/below").failed(1, "cannot write taken/below", "-o")
+    invoke(*words, "-o", "taken/below").failed(1, "cannot write taken/below", "choose another place")
     assert Path("taken").read_text(encoding="utf-8") == "mine"
     assert faulty.requests == []
 

@@ -154,7 +154,7 @@ def test_blank_lines(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--engine", "vllm"], "either an upstream or an engine"),
+        (["--engine", "vllm"], "either --upstream or --engine"),
         (["--concurrency", "-1"], "--concurrency must be"),
         (["--concurrency", "10001"], "--concurrency must be a whole number from 1 to 10000"),
         (["--of", "0"], "--of must be"),
