@@ -25,7 +25,7 @@ _REPLACED = (
     (rf"`?obatch recover{_PROVIDER}`?", r"jobs.recover()"),
     (r"`obatch ls` shows", r"jobs.list() has"),
     (r"`obatch download`", r"job.download()"),
-    (r"`obatch submit FILE`", r"jobs.submit(FILE)"),
+    (r"`obatch run FILE`", r"jobs.submit(FILE)"),
     (r"`obatch run` with the input again and", r"the same call with"),
     (r"; `-o -` is standard output", ""),
     (r"--score \"{{ column }}\", or a text", "give requests with text_1 and text_2 to Jobs.submit"),

@@ -290,7 +290,7 @@ def test_the_debug_switch_adds_the_traceback() -> None:
     )
     assert done.returncode == 6
     assert "Traceback" in done.stderr
-    assert done.stderr.endswith("error: there are no jobs yet\nhint: `obatch submit FILE` starts one\n")
+    assert done.stderr.endswith("error: there are no jobs yet\nhint: `obatch run FILE` starts one\n")
 
 
 BROKEN = """

@@ -170,7 +170,7 @@ class _Wanted:
     @property
     def none(self) -> str:
         """The message if there are no such jobs."""
-        return "no jobs yet; `obatch submit FILE` starts one" if self.all and self.provider is None else "no such jobs"
+        return "no jobs yet; `obatch run FILE` starts one" if self.all and self.provider is None else "no such jobs"
 
     def jobs(
         self, registry: Registry, read: Callable[[int | None, str | None], list[_Job]], shown: int | None

@@ -109,7 +109,7 @@ class Registry(Database):
             check_whole(db)
             names = () if db is None else db.execute("SELECT name FROM jobs WHERE name IS NOT NULL").fetchall()
         if reference is None:
-            raise NotFoundError("there are no jobs yet", hint="`obatch submit FILE` starts one")
+            raise NotFoundError("there are no jobs yet", hint="`obatch run FILE` starts one")
         near = did_you_mean(reference, [name for (name,) in names if isinstance(name, str)])
         raise NotFoundError(f"no job {reference!r}", hint=near or "`obatch ls` shows the jobs")
 
