@@ -136,8 +136,8 @@ class Start(msgspec.Struct, frozen=True):
     """The first one is 1."""
     host: str
     """The machine that started them."""
-    parts: int
-    """Shards that were complete then."""
+    results: int
+    """Requests that had a result then."""
     by: str = ""
     """A text of its own for each process that tries to start them: only one of them writes this record."""
     at: float = 0.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .batches import Start, errors, last_error, note_start, note_started, starts, withdraw_start
 from .launchers import State
-from .progress import SILENT, progress
+from .progress import SILENT, count_results, progress
 
 if TYPE_CHECKING:
     from .launchers import Launcher
@@ -20,7 +20,7 @@ _START_SECONDS = 600.0
 """Seconds that starting the workers may take."""
 
 _MOST_IN_VAIN = 3
-"""Starts of the workers in a row without one more complete shard; then the batch ends as failed."""
+"""Starts of the workers in a row without one more result; then the batch ends as failed."""
 
 
 def keep_running(store: SharedStore, launcher: Launcher, batch_id: str) -> None:
@@ -45,17 +45,17 @@ def keep_running(store: SharedStore, launcher: Launcher, batch_id: str) -> None:
         if found.end is not None:
             return
         in_vain = earlier[-_MOST_IN_VAIN:]
-        if len(in_vain) == _MOST_IN_VAIN and len(found.parts) <= in_vain[0].parts:
+        if len(in_vain) == _MOST_IN_VAIN and count_results(store, found) <= in_vain[0].results:
             why = last_error(store, batch_id) or "their logs say why"
-            message = f"the workers ended {_MOST_IN_VAIN} times without completing a shard: {why}"
+            message = f"the workers ended {_MOST_IN_VAIN} times without one more result: {why}"
             progress(store, batch_id, failure=message)
             return
-    start_workers(store, launcher, batch_id, len(earlier) + 1, len(found.parts))
+    start_workers(store, launcher, batch_id, len(earlier) + 1, count_results(store, found))
 
 
-def start_workers(store: SharedStore, launcher: Launcher, batch_id: str, number: int, parts: int) -> None:
+def start_workers(store: SharedStore, launcher: Launcher, batch_id: str, number: int, results: int) -> None:
     """Start the workers for this number, unless another process does it. Raises BatchError."""
-    start = Start(number, socket.gethostname(), parts, secrets.token_hex(8))
+    start = Start(number, socket.gethostname(), results, secrets.token_hex(8))
     if note_start(store, batch_id, start):
         _start(store, launcher, batch_id, number)
 

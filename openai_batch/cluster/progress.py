@@ -141,6 +141,13 @@ def _clock(store: SharedStore) -> float:
     return time.time() if found is None else found.modified
 
 
+def count_results(store: SharedStore, found: Progress) -> int:
+    """Return how many requests have a result in the store, those of incomplete shards included."""
+    shards = get_input(store, found.plan.input_file_id).shards
+    running = _in_journals(store, found.plan.id, found.parts)
+    return sum(shards[number].rows for number in found.parts) + sum(count for count, _ in running.values())
+
+
 def results(store: SharedStore, plan: Plan, record: InputRecord) -> Iterator[bytes]:
     """Yield the result lines of a batch in blocks, in input order: all of complete shards, and what others have."""
     for number in range(len(record.shards)):
