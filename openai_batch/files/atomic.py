@@ -221,7 +221,7 @@ def as_file(name: str | os.PathLike[str]) -> Path:
 
 
 def as_path(name: str | os.PathLike[str]) -> Path:
-    """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL, and for what is no name."""
+    """Return `name` as a path, with `~` for the home folder. Raises UsageError for a URL or an invalid file name."""
     try:
         encoded = os.fsencode(name)
     except (TypeError, UnicodeEncodeError):

@@ -26,7 +26,8 @@ UrlPaths = Annotated[tuple[UrlPath, ...], Meta(description="a list of paths such
 Count = Annotated[int, Meta(ge=1, description="a whole number above 0")]
 Size = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000")]
 Concurrency = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10,000")]
-Parallel = Annotated[int, Meta(ge=1, le=16, description="a whole number from 1 to 16")]
+MAX_PARALLEL = 16  # the most parts of a job that are sent or downloaded at once
+Parallel = Annotated[int, Meta(ge=1, le=MAX_PARALLEL, description=f"a whole number from 1 to {MAX_PARALLEL}")]
 Seconds = Annotated[float, Meta(ge=0, lt=1e9, description="a number of seconds")]
 Idle = Annotated[float, Meta(ge=1, lt=1e9, description="a number of seconds, at least 1")]
 Patience = Annotated[float, Meta(gt=0, lt=1e9, description="a number of seconds above 0")]

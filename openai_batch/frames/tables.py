@@ -155,9 +155,12 @@ def _joined_dataset(dataset: Any, columns: dict[str, list[Any]]) -> Any:
 def dataset_of(columns: dict[str, list[Any]], library: Any) -> Any:
     """Return columns as a dataset of the library `datasets`."""
     arrow = sys.modules["pyarrow"]  # the library keeps its columns there
-    columns = {
-        name: in_one_type(lambda cells: (arrow.array(cells), cells)[1], cells) for name, cells in columns.items()
-    }
+
+    def accepted(cells: list[Any]) -> list[Any]:
+        arrow.array(cells)  # raises an error if lists in them have values of several types
+        return cells
+
+    columns = {name: in_one_type(accepted, cells) for name, cells in columns.items()}
     made = library.Dataset.from_dict(columns)
     texts = dict.fromkeys(without_values(columns), library.Value("string"))
     return library.Dataset.from_dict(columns, library.Features({**made.features, **texts})) if texts else made

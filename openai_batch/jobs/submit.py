@@ -136,7 +136,7 @@ def start(workflow: Workflow, spec: JobSpec, options: SubmitOptions = _DEFAULTS)
         if not new and not job_folder.has_ids(job) and all(part.state == PartState.PLANNED for part in job.parts):
             # The first process was killed before it stored the job's files. The plan may differ now: earlier jobs may
             # have more answers.
-            job = workflow.registry.plan_anew(job, parts, skipped)
+            job = workflow.registry.plan_again(job, parts, skipped)
         job_folder.keep(job, spec.batch_file, spec.submit_plan)
         return workflow.send_parts(workflow.registry.job(job.id), resubmit_uncertain=options.resubmit_uncertain), new
 

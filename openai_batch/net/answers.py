@@ -54,7 +54,7 @@ class _OfOneProcess:
             super().close()  # type: ignore[misc] # the other part of the client has it
 
     def _leave_inherited(self) -> None:
-        """Start anew in a process that was forked. What was inherited is kept, since closing TLS sends something."""
+        """In a forked process, start without connections. The inherited ones are kept: closing TLS sends data."""
         if self._process != os.getpid():
             inherited = vars(self).copy()
             self.__init__(**self._given)  # type: ignore[misc] # with no connection yet

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
+from openai_batch.files.typed_table import MAX_PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .provider import Provider
-
-_MOST_PARALLEL = 16
 
 
 def check_profile(provider: Provider) -> None:
@@ -63,8 +62,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ("a text, or None", lambda value: value is None or isinstance(value, str)),
     ),
     "parallel": (
-        f"a whole number from 1 to {_MOST_PARALLEL}",
-        lambda value: type(value) is int and 1 <= value <= _MOST_PARALLEL,
+        f"a whole number from 1 to {MAX_PARALLEL}",
+        lambda value: type(value) is int and 1 <= value <= MAX_PARALLEL,
     ),
     "prices": ("a dict of openai_batch.providers.provider.Prices", _prices),
 }

@@ -289,7 +289,7 @@ class Registry(Database):
                 db.execute("DELETE FROM outputs WHERE path = ? AND job != ?", (packed(path), number))
                 db.execute("UPDATE outputs SET stamp = ? WHERE path = ? AND job = ?", (stamp, packed(path), number))
 
-    def plan_anew(self, job: JobRecord, parts: list[PartRecord], skipped: int) -> JobRecord:
+    def plan_again(self, job: JobRecord, parts: list[PartRecord], skipped: int) -> JobRecord:
         """Replace the parts of a job if none was sent yet, and return the job. Raises MovedOnError if one was."""
         with self.writing() as db:
             if any(part.state != PartState.PLANNED for part in self._job(db, job.id).parts):
