@@ -53,7 +53,7 @@ def test_a_job_is_found_by_number_name_batch_id_and_as_the_latest(faulty: FaultS
 def test_a_missing_job_or_file_exits_with_6(faulty: FaultServer) -> None:
     """An unknown job, batch or provider exits with code 6."""
     for command in ("status", "wait", "download", "cancel"):
-        invoke(command).failed(6, "there are no jobs yet", "obatch submit FILE")
+        invoke(command).failed(6, "there are no jobs yet", "`obatch run FILE` starts one")
     submit("one")
     invoke("status", "7").failed(6, "no job '7'", "obatch ls")
     invoke("wait", "nobody").failed(6, "no job 'nobody'", "obatch ls")
