@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from support.command import STOPS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _FOREIGN = (
@@ -55,6 +56,14 @@ def pytest_configure() -> None:
     for number in STOPS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)  # still ignored here, but not inherited
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt here, even if it was ignored at the start, as behind `&`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -245,6 +245,7 @@ def test_keys_of_a_profile_are_used(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_signal_interrupts_a_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, server: Store) -> None:
     """Ctrl-C ends the wait, even if another thread gets the signal."""
 

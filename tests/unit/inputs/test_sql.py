@@ -40,6 +40,7 @@ ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELEC
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_signal_to_another_thread_interrupts_a_query(tmp_path: Path) -> None:
     """Ctrl-C does not wait for the end of the query, also if the system gives the signal to another thread."""
     main, late = threading.main_thread().ident, threading.Event()
