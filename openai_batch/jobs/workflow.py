@@ -24,7 +24,9 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
-from openai_batch.net.time_limit import deadline_in, is_over, until
+from openai_batch.files import paths
+from openai_batch.files.locks import locked
+from openai_batch.net.time_limit import deadline_in, is_over, seconds_left, until
 from openai_batch.providers import create_once
 from openai_batch.providers.attempt import new_token
 from openai_batch.providers.polling import Poller, job_delays
@@ -87,9 +89,9 @@ class Workflow:
 
     def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
         """Lock a job, so that only one process sends its parts at a time. The lock of a killed process is released."""
-        return job_folder.alone(
-            job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
-        )
+        paths.private_dir(paths.job_dir(job.uid))
+        note = f"another obatch is sending job {job.id}; waiting for it"
+        return locked(paths.job_lock(job.uid), lambda: self.reporter.note(note), seconds=seconds_left(None))
 
     def go_on(self) -> None:
         """Raise Stopped if this is one of several threads, and another one has failed or was interrupted."""
