@@ -33,7 +33,7 @@ from .attempts import attempt_of
 from .store import job_folder
 from .store.records import FOREIGN, IMPORTED_URL, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .token_limit import was_refused
-from .workflow import LOOK_SECONDS
+from .workflow import AUDITS, LOOK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -380,7 +380,7 @@ def add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filenam
     """Add a batch that the registry does not know, and return its job; None if the batch is not ours."""
     attempt = _attempt_of(workflow, info)
     if attempt is not None:
-        workflow.adopt_found(attempt[1], info)
+        workflow.adopt_batch(attempt[1], info, audits=AUDITS)
         _merge_account(workflow, attempt[0], provider)
         return attempt[0].id
     if (stored := job_with(workflow, provider, info)) is not None:

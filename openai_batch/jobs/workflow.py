@@ -291,7 +291,7 @@ class Workflow:
         api, attempt = self.api(job), attempt_of(job, part)
         if api.provider.idempotent_create:
             # Such a server answers a second request with the same key by the first batch, so repeating is safe.
-            return self._adopt_batch(part, create_once.create(api, attempt))
+            return self.adopt_batch(part, create_once.create(api, attempt))
         self.reporter.note(f"job {job.id}: looking for the batch of an interrupted attempt")
         try:
             info = create_once.reconcile(api, attempt)
@@ -299,11 +299,7 @@ class Workflow:
             if not resubmit_uncertain or is_over():  # then the search may have been too short
                 raise
             return self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED, audits=AUDITS)
-        return self._adopt_batch(part, info, audits=AUDITS)
-
-    def adopt_found(self, part: PartRecord, info: BatchInfo) -> None:
-        """Store this batch as the one that the part's attempt created; the answer to the attempt was lost."""
-        self._adopt_batch(part, info, audits=AUDITS)
+        return self.adopt_batch(part, info, audits=AUDITS)
 
     def store_batch(self, job: JobRecord, info: BatchInfo) -> None:
         """Store the state of one of a job's batches as the provider shows it."""
@@ -412,12 +408,12 @@ class Workflow:
             self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED)
             raise
         try:
-            return self._adopt_batch(part, info, audits=AUDITS if unclear else part.audits), info
+            return self.adopt_batch(part, info, audits=AUDITS if unclear else part.audits), info
         except RegistryError as exc:
             raise keep_id(job, info, exc) from exc
 
-    def _adopt_batch(self, part: PartRecord, info: BatchInfo, *, audits: int = 0) -> PartRecord:
-        """Store a batch as a part's own, and return the part."""
+    def adopt_batch(self, part: PartRecord, info: BatchInfo, *, audits: int = 0) -> PartRecord:
+        """Store a batch as a part's own, and return the part. `audits` is AUDITS if an answer was lost."""
         try:
             part = self.registry.set_part(
                 part, expect=PartState.CREATING, state=PartState.RUNNING, batch_id=info.id, audits=audits
@@ -451,7 +447,7 @@ class Workflow:
             with contextlib.suppress(ApiError):
                 batch = create_once.find(self.api(job), attempt_of(job, part))
                 if batch is not None:
-                    self.adopt_found(part, batch)
+                    self.adopt_batch(part, batch, audits=AUDITS)
         if part.batch_id and part.audits:
             self._check_for_second_batch(job, part)
 
