@@ -74,7 +74,12 @@ def unknown_batches(workflow: Workflow, providers: list[Provider]) -> dict[str, 
     """
 
     def ask(provider: Provider) -> list[tuple[str, str]]:
-        return [(batch.id, str(provider.name)) for batch in _unknown_at(workflow, provider)]
+        api = workflow.connections.to(provider)
+        listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
+        unknown = [batch for batch in listed if job_with(workflow, provider, batch) is None]
+        shown = _shown_singly(api, listed, unknown, None)
+        found = [shown.get(batch.id, (batch, None)) for batch in unknown]
+        return [(info.id, str(provider.name)) for info, filename in found if _ours(info, filename)]
 
     return dict(_ask_each(workflow, providers, ask))
 
@@ -96,16 +101,6 @@ def _ask_each(
                 raise
             workflow.reporter.warn(f"{provider}: {exc}")
     return found
-
-
-def _unknown_at(workflow: Workflow, provider: Provider) -> list[BatchInfo]:
-    """Return the batches of ours at a provider that the registry does not know."""
-    api = workflow.connections.to(provider)
-    listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
-    unknown = [batch for batch in listed if job_with(workflow, provider, batch) is None]
-    shown = _shown_singly(api, listed, unknown, None)
-    found = [shown.get(batch.id, (batch, None)) for batch in unknown]
-    return [info for info, filename in found if _ours(info, filename)]
 
 
 def recover_lost(workflow: Workflow, provider: Provider) -> None:
