@@ -16,7 +16,7 @@ from openai_batch.costs.usd import usd
 from openai_batch.errors import BatchError, CostError, UsageError, count_text
 from openai_batch.files import paths
 from openai_batch.providers.lookup import get_provider_by_name
-from openai_batch.requests.limits import Limits
+from openai_batch.requests.limits import NO_LIMITS
 from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import Outcome, Verdict
 from openai_batch.results.tally import Tally
@@ -45,8 +45,6 @@ _NOT_SENT = {
     NO_OUTPUT: "not sent again: the batch is completed, and its output file may still appear",
 }
 """The texts for requests that are not sent again, by verdict."""
-
-_NO_LIMITS = Limits(None, None, one_model=False, max_embedding_inputs=None)  # those of a part that becomes no batch
 
 
 @dataclass(slots=True)
@@ -191,7 +189,7 @@ def retry(
         job = placed
     if max_cost is not None:
         workflow.registry.set_job(job.id, max_cost=str(max_cost))
-    source, limits = job_folder.input_path(job), _NO_LIMITS if direct else workflow.api(job).provider.limits
+    source, limits = job_folder.input_path(job), NO_LIMITS if direct else workflow.api(job).provider.limits
     first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[PartRecord]:
