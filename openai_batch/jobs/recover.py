@@ -400,7 +400,7 @@ def add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filenam
     else:
         taken = {other.number for other in known.parts}
         free = part.number if part.number not in taken else max(taken) + 1
-        workflow.registry.add_part(replace(part, job=known.id, number=free))
+        workflow.registry.add_parts(known.id, [replace(part, number=free)])
         _merge_account(workflow, known, provider)
     workflow.store_batch(workflow.registry.job(known.id), info)
     return known.id

@@ -230,8 +230,7 @@ def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRe
         if part.number in known:
             places = {name: getattr(part, name) for name in ("offset", "length", "source", "first_row", "ids_offset")}
             workflow.registry.set_part(known[part.number], requests=part.requests, sha256=part.sha256, **places)
-    for part in missing_parts(job, planned):
-        workflow.registry.add_part(part)
+    workflow.registry.add_parts(job.id, missing_parts(job, planned))
     return workflow.registry.job(job.id)
 
 
