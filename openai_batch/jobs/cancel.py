@@ -26,26 +26,22 @@ def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobR
     Finished requests are kept and billed. If a batch cannot be cancelled, the others still are, and its error is
     raised at the end. Raises UncertainError at the end if it is unknown whether a part has a batch, unless `give_up`.
     """
-    with until(deadline_in(CANCEL_SECONDS)):
-        return _cancel(workflow, job, give_up=give_up)
-
-
-def _cancel(workflow: Workflow, job: JobRecord, *, give_up: bool) -> JobRecord:
     failed: list[BatchError] = []
     tried: set[str] = set()
-    _stop(workflow, job, tried, failed)
-    try:
-        withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
-    except UncertainError as exc:
-        hint = f"`obatch cancel {job.id}` looks once more; --give-up ends the job, even if that batch runs"
-        failed.append(UncertainError(f"job {job.id}: {exc}; its other parts are not sent", hint=hint))
-    except BatchError as exc:
-        failed.append(exc)
-    # Batches that another process has created, or that the search for a lost batch has found, in the meantime.
-    _stop(workflow, workflow.registry.job(job.id), tried, failed)
-    if failed:
-        raise failed[0]
-    return workflow.refresh(workflow.registry.job(job.id))
+    with until(deadline_in(CANCEL_SECONDS)):
+        _stop(workflow, job, tried, failed)
+        try:
+            withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
+        except UncertainError as exc:
+            hint = f"`obatch cancel {job.id}` looks once more; --give-up ends the job, even if that batch runs"
+            failed.append(UncertainError(f"job {job.id}: {exc}; its other parts are not sent", hint=hint))
+        except BatchError as exc:
+            failed.append(exc)
+        # Batches that another process has created, or that the search for a lost batch has found, in the meantime.
+        _stop(workflow, workflow.registry.job(job.id), tried, failed)
+        if failed:
+            raise failed[0]
+        return workflow.refresh(workflow.registry.job(job.id))
 
 
 def withdraw(workflow: Workflow, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:
