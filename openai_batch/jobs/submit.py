@@ -14,13 +14,13 @@ from openai_batch.providers.attempt import new_token
 from .budget import check_submission
 from .cancel import withdraw
 from .input_name import input_files
+from .job_spec import SubmitOptions
 from .output_file import check_missing, check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
 from .store.records import UNSENT, JobRecord, PartRecord, PartState
 from .store.registry import OvertakenError
-from .submit_options import SubmitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
