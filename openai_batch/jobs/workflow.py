@@ -175,23 +175,15 @@ class Workflow:
             return own.send(job, part, resubmit_uncertain=resubmit_uncertain)
 
         total = sum(part.length for part in unsent if part.state in (PartState.PLANNED, PartState.UPLOADING))
-        with self.for_parts(job, send, self._with_room(job, unsent, queue), count, total) as sent:
-            all(sent)  # a part that is refused ends it
+        with self.for_parts(job, send, queue.with_room(job, unsent), count, total) as sent:
+            went_on = all(sent)  # a part that is refused, or that another process has cancelled, ends it
+        job = self.registry.job(job.id)
+        if not went_on and any(part.withdrawn for part in job.parts):
+            self.reporter.note(f"job {job.id} was cancelled; nothing more of it is sent")
         for part in job.parts:
             if part.direct and part.state == PartState.PLANNED:
                 answer_part(self.registry, self.api(job), job, part)
         return self.registry.job(job.id)
-
-    def _with_room(self, job: JobRecord, unsent: list[PartRecord], queue: EnqueuedTokens) -> Iterator[PartRecord]:
-        """Yield the parts that may be sent now. The first one without room is marked; the later ones wait for it."""
-        for part in unsent:
-            if is_over():
-                return
-            if part.state in UNSENT and not queue.has_room(job, part):
-                if not part.queued:
-                    self.registry.set_part(part, queued=True, last_error=None)
-                return
-            yield part
 
     def refresh(self, job: JobRecord, *, once: bool = False) -> JobRecord:
         """Ask the provider for the status of the job's batches, and store it. Nothing is sent or created.
@@ -334,9 +326,16 @@ class Workflow:
         )
 
     def send(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> bool:
-        """Bring one part from its current state to a running batch; return False if the provider had no room."""
+        """Bring one part from its current state to a running batch.
+
+        Return False if the provider had no room, or another process has cancelled the job.
+        """
         try:
             return self._send_part(job, part, resubmit_uncertain=resubmit_uncertain)
+        except MovedOnError:
+            if not self.registry.part(part).withdrawn:
+                raise
+            return False
         except (ApiError, AuthError, InputError, NotFoundError, UncertainError) as exc:
             self.registry.set_part(part, last_error=str(exc))
             raise

@@ -228,6 +228,14 @@ class Registry(Database):
             for part in parts:
                 self._insert_part(db, number, part)
 
+    def part(self, part: PartRecord) -> PartRecord:
+        """Return a part as it is now. Raises MovedOnError if it was replaced."""
+        sql = "SELECT * FROM parts WHERE job = ? AND number = ?"
+        found = self._query(read_part, sql, part.job, part.number)
+        if not found:
+            raise _moved_on(part.job)
+        return found[0]
+
     def set_part(
         self, part: PartRecord, *, expect: PartState | None = None, same_batch: bool = False, **values: Any
     ) -> PartRecord:
