@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from openai_batch.providers.lookup import is_known, pick_provider
 from openai_batch.providers.provider import Provider
 from openai_batch.requests.check import check_stream
 from openai_batch.requests.check_report import problem_lines
-from openai_batch.requests.limits import Limits
+from openai_batch.requests.limits import NO_LIMITS, Limits
 
 from .warn import warn
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from openai_batch.requests.check_report import CheckReport
 
     from .input_file import InputFile
-
-BOM = b"\xef\xbb\xbf"
-"""The byte order mark. Some editors write it at the start of a file, and providers do not accept it."""
 
 
 def check_ready_input(input_file: InputFile, provider: Provider | None) -> tuple[CheckReport, Provider | None]:
@@ -52,15 +50,14 @@ def _limits_of(provider: Provider) -> Limits:
     if is_known(provider):
         return limits
     unsaid = Provider().limits
-    none = Limits(max_requests=None, max_bytes=None, one_model=False, max_embedding_inputs=None)
     names = [item.name for item in fields(Limits) if getattr(limits, item.name) == getattr(unsaid, item.name)]
-    return replace(limits, **{name: getattr(none, name) for name in names})
+    return replace(limits, **{name: getattr(NO_LIMITS, name) for name in names})
 
 
 def _first_model(stream: Any) -> str | None:
     """Return the model of the first line, or None if it has none."""
     try:
-        model = msgspec.json.decode(stream.readline(max_line_bytes()).removeprefix(BOM))["body"]["model"]
+        model = msgspec.json.decode(stream.readline(max_line_bytes()).removeprefix(BOM_UTF8))["body"]["model"]
     except (msgspec.MsgspecError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return model if isinstance(model, str) else None

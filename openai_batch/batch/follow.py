@@ -38,7 +38,8 @@ def follow(
     machine is polled more often at first, since a small batch may end soon there. A temporary error, such as a lost
     connection, gives a warning. Every other BatchError of `poll` is raised.
     """
-    first = min(_FIRST_DELAY, interval) if provider is not None and is_near(provider) else interval
+    near = provider is not None and (provider.is_local or is_loopback(urlsplit(provider.base_url or "").hostname))
+    first = min(_FIRST_DELAY, interval) if near else interval
     # Before the first answer, one error of access is enough to stop: the batch id or the key is wrong.
     poller = Poller(delays(first, growth=1.5, longest=interval), warn, max_access_errors=1)
     while True:
@@ -51,11 +52,6 @@ def follow(
                 return batch
         unknown = batch.status if batch is not None and batch.status not in STATUSES else None
         time.sleep(poller.next_delay(unknown=unknown))
-
-
-def is_near(provider: Provider) -> bool:
-    """Return whether the provider is on this machine."""
-    return provider.is_local or is_loopback(urlsplit(provider.base_url or "").hostname)
 
 
 def sdk_batch(info: BatchInfo) -> OpenAIBatch:

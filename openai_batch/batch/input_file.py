@@ -134,14 +134,11 @@ class OpenInputFile:
     @contextlib.contextmanager
     def reading(self) -> Iterator[BinaryIO]:
         """Give the content: the file object itself, its file opened again by name, or a copy of a pipe."""
-        if getattr(self._handle, "closed", False):
-            with self._reopened() as stream:
-                yield stream
-            return
+        closed = getattr(self._handle, "closed", False)
         with contextlib.suppress(OSError, ValueError, AttributeError):
             self._handle.flush()
         source = getattr(self._handle, "buffer", self._handle)
-        if not _is(source, "readable"):
+        if closed or not _is(source, "readable"):
             with self._reopened() as stream:
                 yield stream
         elif not _is(source, "seekable"):

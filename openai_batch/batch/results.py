@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.errors import BatchError
@@ -13,7 +14,6 @@ from openai_batch.results.result import Result
 from openai_batch.results.result_line import ids_in
 from openai_batch.results.tally import Tally
 
-from .check_input import BOM
 from .warn import warn
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class SentInput:
     def reading(self) -> Iterator[FileSlice]:
         """Give the content, at its beginning. What is read the first time is remembered by its hash."""
         with self._input_file.reading() as stream:
-            content = FileSlice(stream, len(BOM) if stream.read(len(BOM)) == BOM else 0)
+            content = FileSlice(stream, len(BOM_UTF8) if stream.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
             yield content
             self._sha256 = self._sha256 or content.sha256
 

@@ -46,16 +46,15 @@ def save(api: BatchApi, file_id: str, target: str | os.PathLike[str] | IO[str] |
 
 def replace_keeping_backup(new: Path, path: Path) -> None:
     """Rename the file `new` to `path`, in the same folder. An existing file with other content becomes a backup."""
+    backup = None
     if path.is_file() and path.stat().st_size:
         if filecmp.cmp(new, path, shallow=False):
             new.unlink()
             return
         backup = move_to_backup(path)
-        new.replace(path)
-        if backup is not None:
-            drop_equal_backup(path, backup)
-    else:
-        new.replace(path)
+    new.replace(path)
+    if backup is not None:
+        drop_equal_backup(path, backup)
 
 
 def drop_equal_backup(path: Path, backup: Path) -> None:

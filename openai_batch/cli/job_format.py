@@ -210,6 +210,7 @@ def _times(job: JobRecord, *, terminal: bool) -> list[tuple[str, str]]:
 def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]]:
     """Return the lines of `status` for one job, as labels and values."""
     record = job_record(job)
+    sent = sum(not (part.unsent or part.withdrawn) for part in job.parts)
     lines = [
         ("job", f"{job.id}" + (f" ({job.name})" if job.name else "")),
         ("status", job.status),
@@ -219,7 +220,7 @@ def job_lines(job: JobRecord, *, terminal: bool = False) -> list[tuple[str, str]
         ("model", job.model or ""),
         ("requests", done_text(record)),
         ("reused", f"{count_text(job.skipped, 'row')}, repeated or answered before" if job.skipped else ""),
-        ("parts", f"{len(job.parts) - job.waiting} of {len(job.parts)} sent" if len(job.parts) > 1 else ""),
+        ("parts", f"{sent} of {len(job.parts)} sent" if len(job.parts) > 1 else ""),
         ("batch", " ".join(job.batch_ids)),
         *(_part_lines(job) if terminal else []),
         *_times(job, terminal=terminal),

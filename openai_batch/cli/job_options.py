@@ -26,9 +26,8 @@ from .output import errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openai_batch.jobs.job_spec import JobSpec
+    from openai_batch.jobs.job_spec import JobSpec, SubmitOptions
     from openai_batch.jobs.make_requests import Requests
-    from openai_batch.jobs.submit_options import SubmitOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ class JobOptions:
 
     def submit_options(self, *, dedup: bool = False, **more: Any) -> SubmitOptions:
         """Return the submit options of the library: these, and `more`."""
-        from openai_batch.jobs.submit_options import SubmitOptions
+        from openai_batch.jobs.job_spec import SubmitOptions
 
         return SubmitOptions(
             dedup=dedup,

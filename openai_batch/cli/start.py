@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from openai_batch.inputs.prepare import Prepared
     from openai_batch.jobs.dry_run import DryRun
-    from openai_batch.jobs.job_spec import JobSpec
+    from openai_batch.jobs.job_spec import JobSpec, SubmitOptions
     from openai_batch.jobs.submit import Submitted
-    from openai_batch.jobs.submit_options import SubmitOptions
     from openai_batch.requests.check_report import CheckReport
 
     from .session import CommandSession

@@ -69,10 +69,9 @@ def start_rows(
     """
     from openai_batch.files.workspace import workspace
     from openai_batch.inputs.formats import Table
-    from openai_batch.jobs.job_spec import make_spec
+    from openai_batch.jobs.job_spec import SubmitOptions, make_spec
     from openai_batch.jobs.make_requests import requests_of_rows
     from openai_batch.jobs.submit import submit
-    from openai_batch.jobs.submit_options import SubmitOptions
     from openai_batch.providers.lookup import pick_provider
 
     schema = None if options.get("schema") is None else AnswerSchema(options["schema"])

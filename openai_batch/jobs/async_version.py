@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_END = object()
 
 
 def async_version(function: Callable[_P, _T]) -> Callable[_P, Coroutine[Any, Any, _T]]:
@@ -55,7 +56,7 @@ class AsyncInput:
         """Return an async iterable as an iterable for another thread; any other value as it is."""
         return self._items(value) if isinstance(value, AsyncIterable) and not isinstance(value, Iterable) else value
 
-    def _items(self, source: AsyncIterable[_T]) -> Iterator[_T]:
+    def _items(self, source: AsyncIterable[Any]) -> Iterator[Any]:
         import asyncio
 
         items = aiter(source)
@@ -63,14 +64,11 @@ class AsyncInput:
             item = asyncio.run_coroutine_threadsafe(_next(items), self._loop).result()
             if self._over:
                 raise asyncio.CancelledError
-            if not item:
+            if item is _END:
                 return
-            yield item[0]
+            yield item
 
 
-async def _next(items: AsyncIterator[_T]) -> tuple[_T, ...]:
-    """Return the next item in a tuple, which is empty at the end."""
-    try:
-        return (await anext(items),)
-    except StopAsyncIteration:
-        return ()
+async def _next(items: AsyncIterator[Any]) -> Any:
+    """Return the next item, or `_END` after the last one."""
+    return await anext(items, _END)

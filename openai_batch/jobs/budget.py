@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from openai_batch.providers.provider import Provider
 
-    from .job_spec import JobSpec
+    from .job_spec import JobSpec, SubmitOptions
     from .store.records import JobRecord, PartRecord
-    from .submit_options import SubmitOptions
     from .workflow import Workflow
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from openai_batch.errors import ApiError, BatchError, UncertainError
 from openai_batch.net.time_limit import deadline_in, until
 
+from .direct import CANCELLING
 from .store.records import UNSENT, PartState
 from .store.registry import MovedOnError
 
@@ -26,26 +27,38 @@ def cancel(workflow: Workflow, job: JobRecord, *, give_up: bool = False) -> JobR
     Finished requests are kept and billed. If a batch cannot be cancelled, the others still are, and its error is
     raised at the end. Raises UncertainError at the end if it is unknown whether a part has a batch, unless `give_up`.
     """
-    with until(deadline_in(CANCEL_SECONDS)):
-        return _cancel(workflow, job, give_up=give_up)
-
-
-def _cancel(workflow: Workflow, job: JobRecord, *, give_up: bool) -> JobRecord:
     failed: list[BatchError] = []
     tried: set[str] = set()
-    _stop(workflow, job, tried, failed)
-    try:
-        withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
-    except UncertainError as exc:
-        hint = f"`obatch cancel {job.id}` looks once more; --give-up ends the job, even if that batch runs"
-        failed.append(UncertainError(f"job {job.id}: {exc}; its other parts are not sent", hint=hint))
-    except BatchError as exc:
-        failed.append(exc)
-    # Batches that another process has created, or that the search for a lost batch has found, in the meantime.
-    _stop(workflow, workflow.registry.job(job.id), tried, failed)
-    if failed:
-        raise failed[0]
-    return workflow.refresh(workflow.registry.job(job.id))
+    with until(deadline_in(CANCEL_SECONDS)):
+        _end_unsent(workflow, job)
+        _stop(workflow, workflow.registry.job(job.id), tried, failed)
+        try:
+            withdraw(workflow, workflow.registry.job(job.id), resubmit_uncertain=give_up)
+        except UncertainError as exc:
+            hint = f"`obatch cancel {job.id}` looks once more; --give-up ends the job, even if that batch runs"
+            failed.append(UncertainError(f"job {job.id}: {exc}; its other parts are not sent", hint=hint))
+        except BatchError as exc:
+            failed.append(exc)
+        # Batches that another process was just creating, or that the search for a lost batch has found.
+        _stop(workflow, workflow.registry.job(job.id), tried, failed)
+        if failed:
+            raise failed[0]
+        return workflow.refresh(workflow.registry.job(job.id))
+
+
+def _end_unsent(workflow: Workflow, job: JobRecord) -> None:
+    """End the parts of a job that are not sent, although another process may be sending it: its lock is not taken.
+
+    That process cannot continue with such a part, because each step needs the state that is stored before it, and it
+    sends no other part then. A part whose create request is on its way is left as it is.
+    """
+    for _ in UNSENT:  # a part may go one step on at the same moment, at most as often as there are such states
+        for part in workflow.registry.job(job.id).parts:
+            with contextlib.suppress(MovedOnError):
+                if part.direct and part.state == PartState.PLANNED:
+                    workflow.registry.set_part(part, expect=part.state, status=CANCELLING)
+                elif part.state in UNSENT:
+                    _give_up(workflow, part)
 
 
 def withdraw(workflow: Workflow, job: JobRecord, *, resubmit_uncertain: bool = False) -> JobRecord:

@@ -319,11 +319,7 @@ def _prefetched(
     missing = sum(not is_kept(job, part) for part in parts)
     if missing <= 1:
         return contextlib.nullcontext(iter(parts))
-
-    def fetch(own: Workflow, part: PartRecord) -> PartRecord:
-        return prefetch(own, job, part)
-
-    return workflow.for_parts(job, fetch, parts, missing)
+    return workflow.for_parts(job, lambda own, part: prefetch(own, job, part), parts, missing)
 
 
 @contextlib.contextmanager

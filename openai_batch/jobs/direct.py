@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 AT_ONCE = 16  # how many requests are sent at the same time
 _NOT_ANSWERED = frozenset({429, 503})  # HTTP statuses of requests that were not taken, and are sent again after a while
 LOST = "no_answer"  # the error code of a request that got no answer
+CANCELLING = "cancelling"  # the status of such a part if no more of its requests may be sent
 _TRIES = 8  # how often such a request is sent
 
 
@@ -83,6 +84,7 @@ def answer_line(request: DirectRequest, status: int, body: bytes) -> bytes:
 def answer_part(registry: Registry, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
     """Answer the requests of a planned part that are not in its journal yet, and return the part, which has ended.
 
+    If its status becomes CANCELLING, no more requests are sent.
     Call it while the job is locked. Raises InputError if its requests have changed, AuthError, and UnreachableError if
     the provider cannot be reached; the journal keeps what was answered.
     """
@@ -98,8 +100,12 @@ def answer_part(registry: Registry, api: BatchApi, job: JobRecord, part: PartRec
         def act(own: tuple[BatchApi, threading.Event], request: DirectRequest) -> None:
             journal.add(_answer(*own, request))
 
+        def may_be_sent(_: DirectRequest) -> bool:
+            return registry.part(part).status != CANCELLING
+
         wanted = (request for request in map(decode_request, handle) if request.custom_id not in journal.ids)
-        with contextlib.closing(in_parallel(worker, act, wanted, AT_ONCE)) as done:
+        allowed = itertools.takewhile(may_be_sent, wanted)
+        with contextlib.closing(in_parallel(worker, act, allowed, AT_ONCE)) as done:
             for _ in done:
                 pass
         return registry.set_part(part, expect=PartState.PLANNED, **journal.summary(job, part))
@@ -166,7 +172,7 @@ class Journal:
         usage = {"input_tokens": used.input, "output_tokens": used.output, "total_tokens": used.input + used.output}
         return {
             "state": PartState.ENDED,
-            "status": "completed",
+            "status": "completed" if len(self.ids) >= part.requests else "cancelled",
             "counts": Counts(len(self.ids), self._good, len(self.ids) - self._good),
             # Only beside the counts of the batches: else the results are counted one by one.
             "usage": usage if job.usage and used.results else {},

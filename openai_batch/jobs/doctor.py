@@ -17,10 +17,9 @@ from openai_batch.requests.endpoints import path_among
 from openai_batch.requests.source import Source
 
 from .cancel import cancel
-from .job_spec import make_spec
+from .job_spec import SubmitOptions, make_spec
 from .store.registry import Registry
 from .submit import submit
-from .submit_options import SubmitOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from openai_batch.costs.estimate import Estimate
 
-    from .job_spec import JobSpec
+    from .job_spec import JobSpec, SubmitOptions
     from .store.records import JobRecord
-    from .submit_options import SubmitOptions
     from .workflow import Workflow
 
 

@@ -15,7 +15,7 @@ import msgspec
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import check_target, part_file, publish
 from openai_batch.requests.batch_file import check_file
-from openai_batch.requests.limits import Limits
+from openai_batch.requests.limits import NO_LIMITS
 from openai_batch.results.parquet_file import TEXT, ParquetRows
 
 from .missing_rows import MissingRows
@@ -53,8 +53,7 @@ def export_file(source: Source, target: Path, folder: Path, *, force: bool = Fal
     ending, OutputExistsError, and MissingExtraError without DuckDB.
     """
     _check(target, [source.path], force=force)
-    limits = Limits(None, None, one_model=False, max_embedding_inputs=None)
-    return _write(check_file(source, limits, folder).path, target, folder, force=force)
+    return _write(check_file(source, NO_LIMITS, folder).path, target, folder, force=force)
 
 
 def export_job(

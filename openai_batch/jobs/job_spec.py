@@ -1,11 +1,11 @@
-"""What a user asks for (`JobSpec`), and the hash by which the same spec is the same job."""
+"""What a user asks for (`JobSpec`), the hash by which the same spec is the same job, and how it is submitted."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
 from openai_batch.providers.lookup import pick_provider
@@ -18,8 +18,10 @@ from .store.records import EarlierJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from decimal import Decimal
     from pathlib import Path
 
+    from openai_batch.files.stored_file import Target
     from openai_batch.requests.batch_file import BatchFile
     from openai_batch.requests.source import Source
 
@@ -64,6 +66,30 @@ class JobSpec:
             *([] if self.dedup is None else ["once" if self.dedup else "each"]),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """How a job is submitted."""
+
+    dedup: bool = False  # send identical requests once
+    reuse: bool = False  # send only the rows that no earlier job of the same input, or of the same output, has answered
+    again: bool = False  # start a new job even if the same one was started before
+    # The file that the results will be written to, if it is known. It is checked before anything is paid.
+    output: Target | None = None
+    missing: Target | None = None  # the file that failed requests will be written to. It is checked at the same time.
+    force: bool = False  # replace these files if they exist
+    # How many seconds to wait for an earlier job that runs rows of this input; None: until it ends.
+    timeout: float | None = None
+    # If it is unknown whether a batch was created, send it again. It may be paid twice.
+    resubmit_uncertain: bool = False
+    # What is stored of the output, for later downloads: its path, its form, and the options of the form.
+    output_form: dict[str, Any] | None = None
+    check_remote: bool = False  # first look for batches of this job that another machine has started
+    # The most that the job may cost, in USD, its retries included; None: that is not limited, or as it was before.
+    max_cost: Decimal | None = None
+    # Allow only what costs no more even outside of a batch, since a deadline may need that (`jobs/deadline`).
+    full_price: bool = False
 
 
 def make_spec(

@@ -26,7 +26,7 @@ from .arguments import check_arguments
 from .async_version import async_version
 from .input_name import name_of_input, name_of_rows
 from .job import Job
-from .job_spec import make_spec
+from .job_spec import SubmitOptions, make_spec
 from .session import Session
 
 if TYPE_CHECKING:
@@ -123,7 +123,6 @@ class Jobs:
 
         from .output_file import check_ending
         from .submit import submit as submit_job
-        from .submit_options import SubmitOptions
 
         target = None if output is None else as_file(output)
         if target is not None:

@@ -33,7 +33,7 @@ from .attempts import attempt_of
 from .store import job_folder
 from .store.records import FOREIGN, IMPORTED_URL, UNIDENTIFIED, JobRecord, PartRecord, PartState
 from .token_limit import was_refused
-from .workflow import LOOK_SECONDS
+from .workflow import AUDITS, LOOK_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,12 @@ def unknown_batches(workflow: Workflow, providers: list[Provider]) -> dict[str, 
     """
 
     def ask(provider: Provider) -> list[tuple[str, str]]:
-        return [(batch.id, str(provider.name)) for batch in _unknown_at(workflow, provider)]
+        api = workflow.connections.to(provider)
+        listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
+        unknown = [batch for batch in listed if job_with(workflow, provider, batch) is None]
+        shown = _shown_singly(api, listed, unknown, None)
+        found = [shown.get(batch.id, (batch, None)) for batch in unknown]
+        return [(info.id, str(provider.name)) for info, filename in found if _ours(info, filename)]
 
     return dict(_ask_each(workflow, providers, ask))
 
@@ -96,16 +101,6 @@ def _ask_each(
                 raise
             workflow.reporter.warn(f"{provider}: {exc}")
     return found
-
-
-def _unknown_at(workflow: Workflow, provider: Provider) -> list[BatchInfo]:
-    """Return the batches of ours at a provider that the registry does not know."""
-    api = workflow.connections.to(provider)
-    listed = list(api.batches(on_cut=lambda count: _warn_of_cut_list(workflow, provider, count)))
-    unknown = [batch for batch in listed if job_with(workflow, provider, batch) is None]
-    shown = _shown_singly(api, listed, unknown, None)
-    found = [shown.get(batch.id, (batch, None)) for batch in unknown]
-    return [info for info, filename in found if _ours(info, filename)]
 
 
 def recover_lost(workflow: Workflow, provider: Provider) -> None:
@@ -380,7 +375,7 @@ def add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filenam
     """Add a batch that the registry does not know, and return its job; None if the batch is not ours."""
     attempt = _attempt_of(workflow, info)
     if attempt is not None:
-        workflow.adopt_found(attempt[1], info)
+        workflow.adopt_batch(attempt[1], info, audits=AUDITS)
         _merge_account(workflow, attempt[0], provider)
         return attempt[0].id
     if (stored := job_with(workflow, provider, info)) is not None:
@@ -405,7 +400,7 @@ def add_if_ours(workflow: Workflow, provider: Provider, info: BatchInfo, filenam
     else:
         taken = {other.number for other in known.parts}
         free = part.number if part.number not in taken else max(taken) + 1
-        workflow.registry.add_part(replace(part, job=known.id, number=free))
+        workflow.registry.add_parts(known.id, [replace(part, number=free)])
         _merge_account(workflow, known, provider)
     workflow.store_batch(workflow.registry.job(known.id), info)
     return known.id

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openai_batch.costs.usd import usd
 from openai_batch.errors import BatchError, CostError, UsageError, count_text
 from openai_batch.files import paths
 from openai_batch.providers.lookup import get_provider_by_name
-from openai_batch.requests.limits import Limits
+from openai_batch.requests.limits import NO_LIMITS
 from openai_batch.requests.split import RequestFiles
 from openai_batch.results.outcome import Outcome, Verdict
 from openai_batch.results.tally import Tally
@@ -45,8 +45,6 @@ _NOT_SENT = {
     NO_OUTPUT: "not sent again: the batch is completed, and its output file may still appear",
 }
 """The texts for requests that are not sent again, by verdict."""
-
-_NO_LIMITS = Limits(None, None, one_model=False, max_embedding_inputs=None)  # those of a part that becomes no batch
 
 
 @dataclass(slots=True)
@@ -142,7 +140,7 @@ def check_cost(
     If `max_cost` is None, the most that was allowed for the job before counts. `direct` and `provider` are those of
     `retry`. Raises InputError and UsageError as `retry` does.
     """
-    job = _placed(workflow, job, provider)
+    job = replace(job, **_new_place(workflow, job, provider))
     limit = max_cost_of(job) if max_cost is None else max_cost
     source = job_folder.check_input(job)
     if limit is not None:
@@ -182,16 +180,13 @@ def retry(
     if not any(map(wanted, failures.samples)):
         return job
     check_cost(workflow, job, failures, wanted, max_cost, direct=direct, provider=provider)
-    placed = _placed(workflow, job, provider)
-    if placed is not job:
-        facts = {
-            name: getattr(placed, name) for name in ("provider", "base_url", "account", "window", "output_seconds")
-        }
-        workflow.registry.set_job(job.id, **facts)
-        job = placed
+    place = _new_place(workflow, job, provider)
+    if place:
+        workflow.registry.set_job(job.id, **place)
+        job = replace(job, **place)
     if max_cost is not None:
         workflow.registry.set_job(job.id, max_cost=str(max_cost))
-    source, limits = job_folder.input_path(job), _NO_LIMITS if direct else workflow.api(job).provider.limits
+    source, limits = job_folder.input_path(job), NO_LIMITS if direct else workflow.api(job).provider.limits
     first = max((part.number for part in job.parts), default=0) + 1
 
     def plan() -> list[PartRecord]:
@@ -208,22 +203,21 @@ def retry(
     return workflow.add_parts(job, plan, unanswered=unanswered, left_out=max(0, unanswered - sent))
 
 
-def _placed(workflow: Workflow, job: JobRecord, provider: str | Provider | None) -> JobRecord:
-    """Return a job, at `provider` if its results were imported. Raises UsageError if that is None."""
+def _new_place(workflow: Workflow, job: JobRecord, provider: str | Provider | None) -> dict[str, Any]:
+    """Return the fields that put a job of imported results at `provider`. Raises UsageError if that is None."""
     if job.base_url != IMPORTED_URL:
-        return job
+        return {}
     if provider is None:
         hint = f"name it: obatch retry {job.id} -p NAME"
         raise UsageError(f"job {job.id} was imported: no provider has it; nothing was sent", hint=hint)
     chosen = get_provider_by_name(provider) if isinstance(provider, str) else provider
-    return replace(
-        job,
-        provider=str(chosen.name or chosen.base_url),
-        base_url=str(chosen.base_url),
-        account=workflow.account(chosen),
-        window=chosen.completion_window,
-        output_seconds=chosen.output_seconds,
-    )
+    return {
+        "provider": str(chosen.name or chosen.base_url),
+        "base_url": str(chosen.base_url),
+        "account": workflow.account(chosen),
+        "window": chosen.completion_window,
+        "output_seconds": chosen.output_seconds,
+    }
 
 
 def _requests(

@@ -14,13 +14,13 @@ from openai_batch.providers.attempt import new_token
 from .budget import check_submission
 from .cancel import withdraw
 from .input_name import input_files
+from .job_spec import SubmitOptions
 from .output_file import check_missing, check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
 from .store import job_folder
 from .store.records import UNSENT, JobRecord, PartRecord, PartState
 from .store.registry import OvertakenError
-from .submit_options import SubmitOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,8 +230,7 @@ def _with_missing_parts(workflow: Workflow, job: JobRecord, planned: list[PartRe
         if part.number in known:
             places = {name: getattr(part, name) for name in ("offset", "length", "source", "first_row", "ids_offset")}
             workflow.registry.set_part(known[part.number], requests=part.requests, sha256=part.sha256, **places)
-    for part in missing_parts(job, planned):
-        workflow.registry.add_part(part)
+    workflow.registry.add_parts(job.id, missing_parts(job, planned))
     return workflow.registry.job(job.id)
 
 

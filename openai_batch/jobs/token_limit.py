@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from openai_batch.errors import ApiError
+from openai_batch.net.time_limit import is_over
 
 from .store import job_folder
 from .store.records import UNSENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from openai_batch.providers.batch_info import BatchInfo
     from openai_batch.providers.provider import Provider
@@ -53,6 +54,17 @@ class EnqueuedTokens:
         """Return whether a limit is known for the job's model, or a part of the job was refused for one."""
         guess = self.registry.limit(job.account, job.model, time.time() - GUESSED_FOR, named=False)
         return bool(guess or self.limit(job)) or any(part.queued or part.refusals for part in job.parts if part.unsent)
+
+    def with_room(self, job: JobRecord, parts: Iterable[PartRecord]) -> Iterator[PartRecord]:
+        """Yield the parts that may be sent now. The first one without room is marked; the later ones wait for it."""
+        for part in parts:
+            if is_over():
+                return
+            if part.state in UNSENT and not self.has_room(job, part):
+                if not part.queued:
+                    self.registry.set_part(part, queued=True, last_error=None)
+                return
+            yield part
 
     def has_room(self, job: JobRecord, part: PartRecord, now: float | None = None) -> bool:
         """Return whether a part may be sent at `now` (Unix seconds). A part that is over the limit is sent alone."""

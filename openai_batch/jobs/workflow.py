@@ -24,7 +24,9 @@ from openai_batch.errors import (
     UncertainError,
     UnreachableError,
 )
-from openai_batch.net.time_limit import deadline_in, is_over, until
+from openai_batch.files import paths
+from openai_batch.files.locks import locked
+from openai_batch.net.time_limit import deadline_in, is_over, seconds_left, until
 from openai_batch.providers import create_once
 from openai_batch.providers.attempt import new_token
 from openai_batch.providers.polling import Poller, job_delays
@@ -87,9 +89,9 @@ class Workflow:
 
     def alone(self, job: JobRecord) -> contextlib.AbstractContextManager[None]:
         """Lock a job, so that only one process sends its parts at a time. The lock of a killed process is released."""
-        return job_folder.alone(
-            job, lambda: self.reporter.note(f"another obatch is sending job {job.id}; waiting for it")
-        )
+        paths.private_dir(paths.job_dir(job.uid))
+        note = f"another obatch is sending job {job.id}; waiting for it"
+        return locked(paths.job_lock(job.uid), lambda: self.reporter.note(note), seconds=seconds_left(None))
 
     def go_on(self) -> None:
         """Raise Stopped if this is one of several threads, and another one has failed or was interrupted."""
@@ -173,23 +175,15 @@ class Workflow:
             return own.send(job, part, resubmit_uncertain=resubmit_uncertain)
 
         total = sum(part.length for part in unsent if part.state in (PartState.PLANNED, PartState.UPLOADING))
-        with self.for_parts(job, send, self._with_room(job, unsent, queue), count, total) as sent:
-            all(sent)  # a part that is refused ends it
+        with self.for_parts(job, send, queue.with_room(job, unsent), count, total) as sent:
+            went_on = all(sent)  # a part that is refused, or that another process has cancelled, ends it
+        job = self.registry.job(job.id)
+        if not went_on and any(part.withdrawn for part in job.parts):
+            self.reporter.note(f"job {job.id} was cancelled; nothing more of it is sent")
         for part in job.parts:
             if part.direct and part.state == PartState.PLANNED:
                 answer_part(self.registry, self.api(job), job, part)
         return self.registry.job(job.id)
-
-    def _with_room(self, job: JobRecord, unsent: list[PartRecord], queue: EnqueuedTokens) -> Iterator[PartRecord]:
-        """Yield the parts that may be sent now. The first one without room is marked; the later ones wait for it."""
-        for part in unsent:
-            if is_over():
-                return
-            if part.state in UNSENT and not queue.has_room(job, part):
-                if not part.queued:
-                    self.registry.set_part(part, queued=True, last_error=None)
-                return
-            yield part
 
     def refresh(self, job: JobRecord, *, once: bool = False) -> JobRecord:
         """Ask the provider for the status of the job's batches, and store it. Nothing is sent or created.
@@ -289,7 +283,7 @@ class Workflow:
         api, attempt = self.api(job), attempt_of(job, part)
         if api.provider.idempotent_create:
             # Such a server answers a second request with the same key by the first batch, so repeating is safe.
-            return self._adopt_batch(part, create_once.create(api, attempt))
+            return self.adopt_batch(part, create_once.create(api, attempt))
         self.reporter.note(f"job {job.id}: looking for the batch of an interrupted attempt")
         try:
             info = create_once.reconcile(api, attempt)
@@ -297,11 +291,7 @@ class Workflow:
             if not resubmit_uncertain or is_over():  # then the search may have been too short
                 raise
             return self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED, audits=AUDITS)
-        return self._adopt_batch(part, info, audits=AUDITS)
-
-    def adopt_found(self, part: PartRecord, info: BatchInfo) -> None:
-        """Store this batch as the one that the part's attempt created; the answer to the attempt was lost."""
-        self._adopt_batch(part, info, audits=AUDITS)
+        return self.adopt_batch(part, info, audits=AUDITS)
 
     def store_batch(self, job: JobRecord, info: BatchInfo) -> None:
         """Store the state of one of a job's batches as the provider shows it."""
@@ -336,9 +326,16 @@ class Workflow:
         )
 
     def send(self, job: JobRecord, part: PartRecord, *, resubmit_uncertain: bool) -> bool:
-        """Bring one part from its current state to a running batch; return False if the provider had no room."""
+        """Bring one part from its current state to a running batch.
+
+        Return False if the provider had no room, or another process has cancelled the job.
+        """
         try:
             return self._send_part(job, part, resubmit_uncertain=resubmit_uncertain)
+        except MovedOnError:
+            if not self.registry.part(part).withdrawn:
+                raise
+            return False
         except (ApiError, AuthError, InputError, NotFoundError, UncertainError) as exc:
             self.registry.set_part(part, last_error=str(exc))
             raise
@@ -410,12 +407,12 @@ class Workflow:
             self.registry.set_part(part, expect=PartState.CREATING, state=PartState.UPLOADED)
             raise
         try:
-            return self._adopt_batch(part, info, audits=AUDITS if unclear else part.audits), info
+            return self.adopt_batch(part, info, audits=AUDITS if unclear else part.audits), info
         except RegistryError as exc:
             raise keep_id(job, info, exc) from exc
 
-    def _adopt_batch(self, part: PartRecord, info: BatchInfo, *, audits: int = 0) -> PartRecord:
-        """Store a batch as a part's own, and return the part."""
+    def adopt_batch(self, part: PartRecord, info: BatchInfo, *, audits: int = 0) -> PartRecord:
+        """Store a batch as a part's own, and return the part. `audits` is AUDITS if an answer was lost."""
         try:
             part = self.registry.set_part(
                 part, expect=PartState.CREATING, state=PartState.RUNNING, batch_id=info.id, audits=audits
@@ -449,7 +446,7 @@ class Workflow:
             with contextlib.suppress(ApiError):
                 batch = create_once.find(self.api(job), attempt_of(job, part))
                 if batch is not None:
-                    self.adopt_found(part, batch)
+                    self.adopt_batch(part, batch, audits=AUDITS)
         if part.batch_id and part.audits:
             self._check_for_second_batch(job, part)
 

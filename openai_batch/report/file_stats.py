@@ -15,7 +15,7 @@ import msgspec
 from openai_batch.errors import InputError, count_text
 from openai_batch.files.lines import lines, max_line_bytes
 from openai_batch.requests.check import check_stream
-from openai_batch.requests.limits import Limits
+from openai_batch.requests.limits import NO_LIMITS
 from openai_batch.requests.source import open_source
 from openai_batch.requests.unique_ids import IdHashes
 from openai_batch.results.distribution import Distribution
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _CONTENT = frozenset({"messages", "input", "prompt", "text_1", "text_2", "query", "documents"})
 """Fields of a request's body with the question."""
 
-_ANY = Limits(max_requests=None, max_bytes=None, one_model=False, max_embedding_inputs=None)
 _PARAMETERS = 50
 _SHORT = 40
 _SNIFFED = 100
@@ -168,7 +167,7 @@ def _read_requests(source: Source, stats: FileStats) -> None:
             count_name(stats.endpoints, request.url)
             _count_body(request.body, stats)
         handle.seek(0)
-        report = check_stream(handle, _ANY)
+        report = check_stream(handle, NO_LIMITS)
     stats.requests, stats.problems, stats.repeated_ids = report.requests, report.codes, hashes.repeated()
 
 

@@ -32,3 +32,6 @@ class Limits:
             one_model=False,
             max_embedding_inputs=None,
         )
+
+
+NO_LIMITS = Limits(max_requests=None, max_bytes=None, one_model=False, max_embedding_inputs=None)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_batch.errors import ApiError, AuthError, BatchError, NotFoundError, UncertainError, UnreachableError
+from openai_batch.jobs.job_spec import SubmitOptions
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.submit import start
-from openai_batch.jobs.submit_options import SubmitOptions
 from openai_batch.providers.attempt import Attempt, new_token
 
 if TYPE_CHECKING:

@@ -20,10 +20,9 @@ from support.workbench import request_line
 from openai_batch.errors import ApiError, BatchError, UncertainError, UnreachableError
 from openai_batch.jobs import workflow
 from openai_batch.jobs.connections import Connections
-from openai_batch.jobs.job_spec import JobSpec
+from openai_batch.jobs.job_spec import JobSpec, SubmitOptions
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
-from openai_batch.jobs.submit_options import SubmitOptions
 from openai_batch.jobs.workflow import Workflow
 from openai_batch.providers import create_once
 from openai_batch.providers.batch_info import BatchInfo

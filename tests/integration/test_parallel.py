@@ -189,3 +189,33 @@ def test_the_key_command_runs_once(workbench: Workbench) -> None:
     assert log.read_text().split() == ["asked"]
     keys = {request.headers["authorization"] for request in workbench.server.requests}
     assert len(keys) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("held", "parallel", "batches"),
+    [("create=hold*9", 4, 4), ("create=hold*9", 1, 1), ("upload=hold*9", 4, 0), ("upload=hold*9", 1, 0)],
+)
+def test_a_cancel_while_parts_are_sent(workbench: Workbench, held: str, parallel: int, batches: int) -> None:
+    """The parts in flight are the last ones that are sent, and the batches that are just created are cancelled."""
+    workbench.configure(max_requests=1, parallel=parallel)
+    workbench.write(f"fault:{held};steps={','.join(['in_progress'] * 99)}", PARTS)
+    sending = workbench.command("submit", "in.jsonl", "-p", "faulty")
+    until(lambda: len(workbench.server.uploads if batches == 0 else workbench.server.creates) == parallel)
+    cancelling = workbench.command("cancel", "1")
+    if batches:
+        line = cancelling.stderr.readline() if cancelling.stderr else ""
+        assert "another obatch is sending job 1; waiting for it" in line
+    else:  # nothing is paid for an upload, so the command does not wait for it
+        assert "nothing had been sent" in cancelling.communicate(timeout=60)[1]
+    workbench.server.settle()
+    told = sending.communicate(timeout=60)[1]
+    assert sending.returncode == 0, told
+    assert told.count("job 1 was cancelled; nothing more of it is sent") == 1
+    told = cancelling.communicate(timeout=60)[1] if batches else ""
+    assert cancelling.returncode == 0, told
+    assert len(workbench.server.batches) == batches
+    assert all(batch.cancelled for batch in workbench.server.batches.values())
+    shown = workbench.command("status", "1").communicate(timeout=60)[0]
+    assert f"parts\t{batches} of {PARTS} sent" in shown
+    assert f"status\t{'cancel' if batches else 'withdrawn'}" in shown

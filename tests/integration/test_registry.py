@@ -65,7 +65,7 @@ def test_a_slow_answer_does_not_undo_the_end_of_a_batch(workbench: Workbench) ->
     assert flow.store_status(before, slow) == ended
     flow.store_batch(flow.registry.job(asked.id), slow)  # from a list of batches that is older than the end
     assert flow.store_status(ended, slow) == ended
-    flow.adopt_found(replace(before, state=PartState.CREATING), slow)
+    flow.adopt_batch(replace(before, state=PartState.CREATING), slow)
     assert flow.registry.job(asked.id).parts == (ended,)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from openai_batch.errors import InputError, NotFoundError
 from openai_batch.jobs.collect import collect, raise_if_incomplete
+from openai_batch.jobs.job_spec import SubmitOptions
 from openai_batch.jobs.recover import adopt
 from openai_batch.jobs.store.records import PartState
 from openai_batch.jobs.store.registry import Registry
 from openai_batch.jobs.submit import start
-from openai_batch.jobs.submit_options import SubmitOptions
 from openai_batch.providers.attempt import Attempt, new_token
 
 if TYPE_CHECKING:

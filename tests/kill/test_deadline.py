@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 from support.command import COMMAND, environment, ids, inside, request, write
 from support.servers import echo_upstream, local_server
 
-from openai_batch.jobs.direct import AT_ONCE
+from openai_batch.jobs.direct import AT_ONCE, CANCELLING
+from openai_batch.jobs.store.registry import Registry
 from openai_batch.net import answers as answers_module
 from openai_batch.testing import Failure, fake_provider
 
@@ -52,7 +55,6 @@ def provider() -> Iterator[FakeProvider]:
 
 def slow(before: Callable[[dict[str, Any]], Any]) -> Any:
     """Return the context of such a provider; `before` returns the answer to a request, or None for the default."""
-    import contextlib
 
     def answer(request: dict[str, Any]) -> Any:
         text = request["body"]["messages"][-1]["content"]
@@ -228,6 +230,34 @@ def test_killed_before_the_rest_is_sent(moment: str, provider: FakeProvider) -> 
     assert answers() == WHOLE
     assert sum(texts(provider).values()) <= ROWS + AT_ONCE
     assert len(provider.batches) == 1
+
+
+@pytest.mark.slow
+def test_a_cancel_stops_what_is_sent_at_once() -> None:
+    """The requests in flight are the last ones that are sent, and every answer that was paid is in the results."""
+    answered: list[str] = []
+    cancelled = threading.Event()
+
+    def wait_for_the_cancel(request: dict[str, Any]) -> None:
+        answered.append(request["custom_id"])
+        if len(answered) > AT_ONCE:  # a few are answered before
+            cancelled.wait(60)
+
+    with slow(wait_for_the_cancel) as provider, contextlib.closing(Registry()) as registry:
+        with subprocess.Popen([*COMMAND, *LATE], stderr=subprocess.PIPE, text=True, env=environment()) as sending:
+            while len(answered) <= AT_ONCE:
+                time.sleep(0.01)
+            with subprocess.Popen([*COMMAND, "cancel", "1"], env=environment()) as cancelling:
+                while registry.job(1).parts[-1].status != CANCELLING:
+                    time.sleep(0.01)
+                cancelled.set()
+            assert cancelling.returncode == 0
+            told = sending.communicate(timeout=60)[1]
+        assert len(provider.requests) <= 3 * AT_ONCE < ROWS, told
+        assert sending.returncode == 5, told
+        assert inside("status", "--json").json["status"] == "cancelled"
+        inside("download", "--force", "-o", "out.jsonl").failed(5, "")
+        assert set(answers()) == set(answered)
 
 
 @pytest.mark.slow

@@ -33,9 +33,7 @@ import msgspec
 from openai_batch.errors import InputError, UnreachableError
 from openai_batch.files import paths
 from openai_batch.files.atomic import part_file, publish, sync, sync_folder
-from openai_batch.files.locks import locked
 from openai_batch.files.slice import FileSlice
-from openai_batch.net.time_limit import seconds_left
 from openai_batch.requests.split import ROW_NUMBER, Slice, cut
 from openai_batch.results.fitting import judge_by
 from openai_batch.results.result import Result
@@ -367,9 +365,3 @@ def _ids(path: Path, offset: int, count: int | None) -> Iterator[str]:
             decoded = decode(block)
             left -= len(decoded)
             yield from decoded
-
-
-def alone(job: JobRecord, waiting: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
-    """Lock a job while its parts are sent. `waiting` is called once if another process has the lock."""
-    paths.private_dir(paths.job_dir(job.uid))
-    return locked(paths.job_lock(job.uid), waiting, seconds=seconds_left(None))

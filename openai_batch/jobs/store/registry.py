@@ -35,10 +35,6 @@ _NEWEST = """SELECT max(id) FROM jobs WHERE identity = ? AND account = ? AND (
 _first_value = itemgetter(0)
 
 
-def _number(row: sqlite3.Row) -> int:
-    return int(row[0])
-
-
 class MovedOnError(RegistryError):
     """Another process has changed a part since it was read."""
 
@@ -195,7 +191,7 @@ class Registry(Database):
         """
         sql = "SELECT tokens FROM limits WHERE account = ? AND model = ? AND named = ?"
         sql += " AND learned_at > ? AND learned_at < ?"
-        found = self._query(_number, sql, account, model or "", named, since, time.time() + 60)
+        found: list[int] = self._query(_first_value, sql, account, model or "", named, since, time.time() + 60)
         return found[0] if found else None
 
     def set_limit(self, account: str, model: str | None, tokens: int, *, named: bool) -> None:
@@ -203,12 +199,6 @@ class Registry(Database):
         with self.writing() as db:
             sql = "INSERT OR REPLACE INTO limits (account, model, named, tokens, learned_at) VALUES (?, ?, ?, ?, ?)"
             db.execute(sql, (account, model or "", named, tokens, time.time()))
-
-    def add_part(self, part: PartRecord) -> PartRecord:
-        """Store one more part of a job, and return it."""
-        with self.writing() as db:
-            self._insert_part(db, part.job, part)
-        return part
 
     def jobs(self, limit: int | None = None, provider: str | None = None) -> list[JobRecord]:
         """Return the jobs, of one provider if it is given, the newest first, at most `limit` of them."""
@@ -228,14 +218,23 @@ class Registry(Database):
     def count(self, provider: str | None = None) -> int:
         """Return how many jobs there are, of one provider if it is given."""
         sql = "SELECT COUNT(*) FROM jobs WHERE ? IS NULL OR provider = ?"
-        return sum(self._query(_number, sql, provider, provider))
+        return sum(self._query(_first_value, sql, provider, provider))
 
     def add_parts(self, number: int, parts: Iterable[PartRecord], **values: Any) -> None:
-        """Store more parts of a job, and fields of the job, in one transaction."""
+        """Store more parts of a job, and fields of the job if there are any, in one transaction."""
         with self.writing() as db:
-            self._update_job(db, number, values)
+            if values:
+                self._update_job(db, number, values)
             for part in parts:
                 self._insert_part(db, number, part)
+
+    def part(self, part: PartRecord) -> PartRecord:
+        """Return a part as it is now. Raises MovedOnError if it was replaced."""
+        sql = "SELECT * FROM parts WHERE job = ? AND number = ?"
+        found = self._query(read_part, sql, part.job, part.number)
+        if not found:
+            raise _moved_on(part.job)
+        return found[0]
 
     def set_part(
         self, part: PartRecord, *, expect: PartState | None = None, same_batch: bool = False, **values: Any
