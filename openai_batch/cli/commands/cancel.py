@@ -9,7 +9,7 @@ import typer
 
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record, next_command, show_jobs
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt, flag
+from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, flag
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, raise_last, session
@@ -36,7 +36,7 @@ PLAN_COLUMNS = tuple(
 
 def cancel(
     jobs: JobsArg = None,
-    yes: YesOpt = False,
+    yes: Annotated[bool, flag("--yes -y", "Do not ask for confirmation.")] = False,
     give_up: Annotated[
         bool, flag("--give-up", "Also end a job if it is unknown whether its batch was created.")
     ] = False,
