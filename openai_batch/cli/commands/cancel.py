@@ -57,7 +57,7 @@ def cancel(
             plans = [
                 job_record(job) | dict(zip(("would", "because"), _plan(job, give_up), strict=True)) for job in found
             ]
-            output.listing(plans, PLAN_COLUMNS, lambda record: str(record["id"]), "")
+            output.listing(plans, PLAN_COLUMNS, "id", "")
             return
         running = [job for job in found if not job.ended]
         if not yes and running and (len(running) > 1 or not jobs):

@@ -83,7 +83,7 @@ def providers(
     shown = used | known_providers() if show_all else used
     own = load().own
     records = [_record(profile, name in own) for name, profile in shown.items()]
-    Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
+    Output(as_json=json, quiet=quiet).listing(records, COLUMNS, "name", "")
     if sys.stdout.isatty() and not (show_all or quiet or json):
         others = len(load().profiles) - len(used)
         errors.hint(f"`obatch providers --all` shows the {others} other built-in providers")

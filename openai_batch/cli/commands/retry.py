@@ -145,7 +145,7 @@ def _show(
         output.lines([str(job.id)])
         return
     if records:
-        output.listing(records, COLUMNS, lambda r: str(r["cause"]), "")
+        output.listing(records, COLUMNS, "cause", "")
     else:
         errors.note(f"job {job.id}: every request succeeded")
     if chosen:
