@@ -28,9 +28,10 @@ EPILOG = examples(
 
 
 # The columns of a dry run.
-PLAN_COLUMNS = tuple(
-    Column.of(heading, key, str, wrap=key == "because")
-    for heading, key in (("job", "id"), ("would", "would"), ("because", "because"))
+PLAN_COLUMNS = (
+    Column.of("job", "id", str),
+    Column.of("would", "would", str),
+    Column.of("because", "because", str, wrap=True),
 )
 
 

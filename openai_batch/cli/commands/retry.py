@@ -33,21 +33,16 @@ EPILOG = examples(
 )
 
 
-def _cell(value: Any) -> str:
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
-
+_YES_NO = ("no", "yes").__getitem__
 
 # The columns of the causes.
-COLUMNS = tuple(
-    Column.of(heading, key, _cell, wrap=key in ("cause", "sample"))
-    for heading, key in (
-        ("requests", "count"),
-        ("will retry", "sent"),
-        ("can succeed", "helps"),
-        ("outcome", "outcome"),
-        ("cause", "cause"),
-        ("for example", "sample"),
-    )
+COLUMNS = (
+    Column.of("requests", "count", str),
+    Column.of("will retry", "sent", _YES_NO),
+    Column.of("can succeed", "helps", _YES_NO),
+    Column.of("outcome", "outcome", str),
+    Column.of("cause", "cause", str, wrap=True),
+    Column.of("for example", "sample", str, wrap=True),
 )
 
 
