@@ -10,7 +10,7 @@ import codecs
 import csv
 import re
 from contextlib import suppress
-from itertools import compress, islice
+from itertools import chain, compress, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
@@ -95,7 +95,7 @@ def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
     delimiter = delimiter_of(first, usual)
     if (said := _SEPARATOR.fullmatch(first)) is not None:
         first, delimiter = "\n", said[1]
-    reader = csv.reader(_chained(first, feed), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain((first,), feed), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     begin = 1
     try:
@@ -216,18 +216,12 @@ def _csv_feed(stream: BinaryIO, problems: list[Problem]) -> Iterator[str]:
             yield text + "\n"
 
 
-def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
-    if first:
-        yield first
-    yield from rest
-
-
-def header_problem(place: int, header: list[str]) -> Problem | None:
+def header_problem(
+    place: int | None, header: list[str], remedy: str = "give each column its own name"
+) -> Problem | None:
     """Return the problem of a header in which a name occurs twice, else None."""
     repeated = next((name for n, name in enumerate(header) if name in header[:n]), None)
-    if repeated is None:
-        return None
-    return problem(place, f"two columns are called {repeated!r}", "give each column its own name")
+    return None if repeated is None else problem(place, f"two columns are called {repeated!r}", remedy)
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from openai_batch.files.lines import max_line_bytes
 from openai_batch.files.object_store import shown
 from openai_batch.threads import result_of
 
-from .readers import problem
+from .readers import header_problem, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -163,9 +163,8 @@ def connected(folder: Path) -> Any:
 
 
 def _fetched(columns: list[str], fetch: Callable[[], list[Any]], error: type[Exception]) -> Rows:
-    repeated = next((column for n, column in enumerate(columns) if column in columns[:n]), None)
-    if repeated is not None:
-        yield None, problem(None, f"two columns are called {repeated!r}", "give them different names with AS")
+    if (wrong := header_problem(None, columns, "give them different names with AS")) is not None:
+        yield None, wrong
         return
     number = 0
     while True:
