@@ -21,10 +21,11 @@ from openai_batch.files.signatures import other_kind
 from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep, json_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = "Iterable[tuple[int | None, Row | Problem]]"
+RowGenerator: TypeAlias = "Generator[tuple[int | None, Row | Problem], None, None]"
 Line: TypeAlias = "tuple[int, str | Problem]"
 
 PROMPT = "prompt"  # the name of the only column of a file of prompts
