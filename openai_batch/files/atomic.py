@@ -90,7 +90,8 @@ def publish(handle: BinaryIO, part: Path, target: Target, *, replace: bool = Fal
         target.publish(part, replace=replace)
         return
     if not private and not WINDOWS:
-        os.fchmod(handle.fileno(), 0o666 & ~_umask())
+        os.umask(mask := os.umask(0o077))  # it can only be read by setting it
+        os.fchmod(handle.fileno(), 0o666 & ~mask)
     sync(handle.fileno())
     if WINDOWS:
         handle.close()  # an open file cannot be renamed there
@@ -187,12 +188,6 @@ def _link(part: Path, target: Path) -> None:
         if exc.errno not in _NO_LINKS or os.path.lexists(target):
             raise
         part.replace(target)  # making an empty file first could leave it behind
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def has_bytes(target: Target, part: Path) -> bool:
