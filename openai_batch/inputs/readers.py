@@ -160,7 +160,8 @@ def _chunks(stream: BinaryIO, chunk_bytes: int) -> Iterator[tuple[int, Sequence[
     before = start = 0
     while raw := stream.read(chunk_bytes) + stream.readline(chunk_bytes):
         text = None
-        if raw.endswith(b"\n") and (before or not _has_signature(raw)):
+        has_signature = not before and (raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None)
+        if raw.endswith(b"\n") and not has_signature:
             with suppress(UnicodeDecodeError):
                 text = raw.decode()
         if text is not None:
@@ -175,11 +176,6 @@ def _chunks(stream: BinaryIO, chunk_bytes: int) -> Iterator[tuple[int, Sequence[
                 return
             before += count
         start = stream.tell()
-
-
-def _has_signature(raw: bytes) -> bool:
-    """Return whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
-    return raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None
 
 
 def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
