@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import list_jobs, show_jobs
 from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt, flag, option
 from openai_batch.cli.output import Output, errors
@@ -27,21 +28,16 @@ if TYPE_CHECKING:
 
 _Job = TypeVar("_Job", bound="ListedJob")
 
-EPILOG = """Examples:
-
-  $ obatch ls
-
-  $ obatch ls --status failed,expired --since 7d
-
-  $ obatch ls --status in_progress -q | xargs obatch wait
-
-  $ obatch ls --remote -p openai --last 100
-
-  $ obatch ls --json | jq '.[].batch_ids'
-
-Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of \
-creation, batch ids; with --remote: batch id, provider, status, ended requests, all requests, model, time of creation, \
-job. A pipe, --json and -q get all jobs."""
+EPILOG = examples(
+    "obatch ls",
+    "obatch ls --status failed,expired --since 7d",
+    "obatch ls --status in_progress -q | xargs obatch wait",
+    "obatch ls --remote -p openai --last 100",
+    "obatch ls --json | jq '.[].batch_ids'",
+    note="Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, "
+    "time of creation, batch ids; with --remote: batch id, provider, status, ended requests, all requests, model, time "
+    "of creation, job. A pipe, --json and -q get all jobs.",
+)
 
 SCREEN = 20
 """How many jobs a terminal shows by default."""
