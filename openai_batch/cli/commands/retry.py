@@ -17,7 +17,7 @@ from openai_batch.cli.options import (
     flag,
     option,
 )
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
 from openai_batch.errors import IncompleteError, count_text
@@ -127,14 +127,10 @@ def _show(
     job: JobRecord, records: list[dict[str, Any]], chosen: int, *, dry_run: bool, as_json: bool, quiet: bool
 ) -> None:
     """Print the causes of failed requests (`records`), and how many requests are sent again (`chosen`)."""
-    output = Output(as_json=as_json, quiet=quiet)
+    output = Output(quiet=quiet)
     if as_json:
-        output.record(
-            job_record(job)
-            | {"dry_run": dry_run, "chosen": chosen, "retried": 0 if dry_run else chosen, "groups": records},
-            "",
-            [],
-        )
+        retried = 0 if dry_run else chosen
+        print_json(job_record(job) | {"dry_run": dry_run, "chosen": chosen, "retried": retried, "groups": records})
         return
     if quiet:
         output.lines([str(job.id)])
