@@ -232,14 +232,6 @@ def scripts() -> dict[str, str]:
     return {"obatch.bash": bash(commands), "_obatch": zsh(commands), "obatch.fish": fish(commands)}
 
 
-def main() -> int:
-    """Write the scripts into the folder given as the first argument."""
-    folder = Path(sys.argv[1])
-    for name, text in scripts().items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return 0
-
-
 def _first_sentence(text: str) -> str:
     plain = " ".join(text.split())
     return plain.partition(". ")[0].partition(": ")[0].rstrip(".")
@@ -306,4 +298,5 @@ def _fish_condition(command: Command) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    for file_name, script in scripts().items():
+        Path(sys.argv[1], file_name).write_text(script, encoding="utf-8")

@@ -96,7 +96,7 @@ def show_estimate(output: Output, estimate: Estimate) -> None:
     if output.as_json:
         print_json(record)
         return
-    output.listing(record["models"], ESTIMATE_COLUMNS, lambda model: str(model["model"]), "no requests")
+    output.listing(record["models"], ESTIMATE_COLUMNS, "model", "no requests")
     if len(estimate.models) > 1:
         errors.note(f"all models: {estimate_text(estimate)}")
     for text in dict.fromkeys(text for each in estimate.models for text in _assumptions(estimate, each)):
@@ -177,7 +177,7 @@ def show_spending(output: Output, rows: list[Spending]) -> None:
     from decimal import Decimal
 
     records = [{"month": row.month, "provider": row.provider} | row.cost.record() for row in rows]
-    output.listing(records, SPENDING_COLUMNS, lambda r: str(r["month"]), "no job has cost anything yet")
+    output.listing(records, SPENDING_COLUMNS, "month", "no job has cost anything yet")
     if output.as_json:
         return
     for month in list(dict.fromkeys(row.month for row in rows)):

@@ -34,7 +34,7 @@ def show_findings(output: Output, findings: Sequence[Finding], record: dict[str,
     if output.quiet:
         output.lines(profile)
         return
-    output.listing(rows, COLUMNS, lambda row: str(row["name"]), "")
+    output.listing(rows, COLUMNS, "name", "")
     for each in findings:
         if each.hint and each.state in ("warning", "unknown"):
             errors.hint(f"{each.name}: {each.hint}")

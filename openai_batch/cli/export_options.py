@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from openai_batch.errors import UsageError
 from openai_batch.files.atomic import as_target
 
-from .options import AsOpt, FieldsOpt, ForceOpt, InertOpt, MissingOpt, StrictOpt
+from .help_format import OUTPUT
+from .options import ForceOpt, StrictOpt, flag, option
 
 if TYPE_CHECKING:
     from openai_batch.files.stored_file import Target
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 class ExportOptions:
     """The options of `run`, `download` and `results` for the form of results, as typed."""
 
-    form: AsOpt = None
-    fields: FieldsOpt = None
-    inert: InertOpt = None
+    form: Annotated[
+        str | None,
+        option("--as", "FORM", "csv, parquet, rows (JSON) or raw; by default the output's name decides.", OUTPUT),
+    ] = None
+    fields: Annotated[bool | None, flag("--fields/--no-fields", "A column for each field of JSON answers.", OUTPUT)] = (
+        None
+    )
+    inert: Annotated[
+        bool | None, flag("--inert/--no-inert", "In CSV, make formulas harmless (the default).", OUTPUT)
+    ] = None
 
     @property
     def asked(self) -> bool:
@@ -92,7 +100,9 @@ class ExportOptions:
 class OutputOptions(ExportOptions):
     """The options of `run` and `download` for the output, as typed."""
 
-    missing: MissingOpt = None
+    missing: Annotated[
+        str | None, option("--missing", "FILE", "Also write failed and missing requests to FILE.", OUTPUT)
+    ] = None
     strict: StrictOpt = False
     force: ForceOpt = False
 

@@ -29,7 +29,7 @@ def show_freed(output: Output, freed: Sequence[Freed], *, dry_run: bool, removed
         Column.of("name", "name", lambda name: name or ""),
         Column.of("size", "bytes", size_text, str),
     ]
-    output.listing(records, columns, lambda record: str(record["id"]), "nothing to remove")
+    output.listing(records, columns, "id", "nothing to remove")
     if freed and not output.quiet:
         jobs, total = count_text(len(freed), "job"), size_text(sum(each.n_bytes for each in freed))
         if removed:
@@ -52,7 +52,7 @@ def show_deleted(output: Output, deleted: Sequence[Deleted], *, dry_run: bool) -
         Column.of("provider", "provider", str),
         Column.of("files", "files", lambda files: str(len(files)), " ".join),
     ]
-    output.listing(records, columns, lambda record: str(record["id"]), "nothing to delete")
+    output.listing(records, columns, "id", "nothing to delete")
     if records and not output.quiet:
         would = "would delete" if dry_run else "deleted"
         files = count_text(sum(len(record["files"]) for record in records), "file")

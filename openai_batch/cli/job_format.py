@@ -244,7 +244,7 @@ def show_job(output: Output, job: JobRecord, *, quiet: str | None = None) -> Non
 def show_jobs(output: Output, jobs: Sequence[JobRecord], empty: str = "") -> None:
     """Print a table of jobs; with -q their numbers. `empty` is the message if there are none."""
     if output.as_json or output.terminal:
-        output.listing([job_record(job) for job in jobs], JOB_COLUMNS, lambda record: str(record["id"]), empty)
+        output.listing([job_record(job) for job in jobs], JOB_COLUMNS, "id", empty)
     else:
         list_jobs(output, jobs, empty)
 

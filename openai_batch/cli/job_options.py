@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from .options import (
-    AgainOpt,
-    DeadlineOpt,
-    ExpiryOpt,
-    MaxCostOpt,
-    MetadataOpt,
-    NameOpt,
-    NotifyOpt,
-    ParallelOpt,
-    RemoteOpt,
-    TimeoutOpt,
-    UncertainOpt,
-    WindowOpt,
-    dollars,
-    pairs,
-)
+from .help_format import JOB, OUTPUT, SAFETY
+from .options import MaxCostOpt, NameOpt, ParallelOpt, dollars, flag, option, pairs
 from .output import errors
 
 if TYPE_CHECKING:
@@ -35,12 +21,26 @@ class JobOptions:
     """The options of `run` and `submit` for starting a job, as typed."""
 
     name: NameOpt = None
-    metadata: MetadataOpt = None
-    window: WindowOpt = None
-    output_expires_after: ExpiryOpt = None
-    again: AgainOpt = False
-    resubmit_uncertain: UncertainOpt = False
-    check_remote: RemoteOpt = False
+    metadata: Annotated[
+        list[str] | None, option("--metadata", "KEY=VALUE", "Metadata for the batch; repeatable.", JOB)
+    ] = None
+    window: Annotated[str | None, option("--window", "TIME", "Completion window, such as 24h.", JOB)] = None
+    output_expires_after: Annotated[
+        str | None,
+        option("--output-expires-after", "TIME", "The provider deletes the results after 1h to 30d.", OUTPUT),
+    ] = None
+    again: Annotated[bool, flag("--again", "Start a new job, even if the same one exists.", SAFETY)] = False
+    resubmit_uncertain: Annotated[
+        bool,
+        flag(
+            "--resubmit-uncertain",
+            "Create a batch again if it is unknown whether it was created. You may pay twice.",
+            SAFETY,
+        ),
+    ] = False
+    check_remote: Annotated[
+        bool, flag("--check-remote", "First look for the same job from another machine.", SAFETY)
+    ] = False
     parallel: ParallelOpt = None
     max_cost: MaxCostOpt = None
 
@@ -83,6 +83,30 @@ class JobOptions:
 class WaitOptions:
     """The options of `run` and `wait` for waiting, as typed."""
 
-    timeout: TimeoutOpt = None
-    deadline: DeadlineOpt = None
-    notify: NotifyOpt = None
+    timeout: Annotated[
+        str | None,
+        option(
+            "--timeout",
+            "TIME",
+            "Wait at most 90s, 30m, 2h; the job keeps running. A download by `run` is not limited.",
+            JOB,
+        ),
+    ] = None
+    deadline: Annotated[
+        str | None,
+        option(
+            "--deadline",
+            "TIME",
+            "Have the answers by 06:00, or in 8h: if late, cancel, and send the rest at the full price.",
+            JOB,
+        ),
+    ] = None
+    notify: Annotated[
+        list[str] | None,
+        option(
+            "--notify",
+            "TARGET",
+            "When a job ends: bell, cmd:COMMAND, URL, env:NAME (see `obatch help notify`); repeatable.",
+            JOB,
+        ),
+    ] = None

@@ -52,12 +52,9 @@ def make_reporter(durations: Durations, *, quiet: bool = False) -> CommandReport
 @contextlib.contextmanager
 def working(what: str, files: Sequence[str] = ()) -> Iterator[None]:
     """Show on a terminal what is under way, until the block ends; not if it may be the input, as `-` in `files`."""
-    reporter = make_reporter(lambda _: [], quiet="-" in files)
-    reporter.busy(what)
-    try:
+    with contextlib.closing(make_reporter(lambda _: [], quiet="-" in files)) as reporter:
+        reporter.busy(what)
         yield
-    finally:
-        reporter.close()
 
 
 class LiveReporter(CommandReporter):

@@ -13,7 +13,7 @@ import typer
 from openai_batch.errors import ConfigError, UsageError
 from openai_batch.net.time_span import seconds
 
-from .help_format import INPUT, JOB, MAIN, OUTPUT, PROMPT, SAFETY
+from .help_format import JOB, MAIN, OUTPUT, SAFETY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,6 @@ JsonOpt = Annotated[bool, flag("--json", "Print one JSON document.")]
 QuietOpt = Annotated[bool, flag("--quiet -q", "Print only what scripts need, such as ids.")]
 DryRunOpt = Annotated[bool, flag("--dry-run -n", "Show what would happen; send and write nothing.", MAIN)]
 ForceOpt = Annotated[bool, flag("--force", "Replace the output file if it exists.", OUTPUT)]
-YesOpt = Annotated[bool, flag("--yes -y", "Do not ask for confirmation.")]
 JobArg = Annotated[
     str | None,
     argument("JOB", "Number, name or batch id; by default the last used job.", autocompletion=complete("jobs")),
@@ -66,64 +65,13 @@ JobsArg = Annotated[
     list[str] | None,
     argument("JOB", "Numbers, names or batch ids; by default the last used job.", autocompletion=complete("jobs")),
 ]
-TimeoutOpt = Annotated[
-    str | None,
-    option(
-        "--timeout",
-        "TIME",
-        "Wait at most 90s, 30m, 2h; the job keeps running. A download by `run` is not limited.",
-        JOB,
-    ),
-]
-DeadlineOpt = Annotated[
-    str | None,
-    option(
-        "--deadline",
-        "TIME",
-        "Have the answers by 06:00, or in 8h: if late, cancel, and send the rest at the full price.",
-        JOB,
-    ),
-]
-NotifyOpt = Annotated[
-    list[str] | None,
-    option(
-        "--notify",
-        "TARGET",
-        "When a job ends: bell, cmd:COMMAND, URL, env:NAME (see `obatch help notify`); repeatable.",
-        JOB,
-    ),
-]
 OutputOpt = Annotated[str | None, option("--output -o", "FILE", "Output file, or s3://…; - is stdout.", MAIN)]
-MissingOpt = Annotated[
-    str | None, option("--missing", "FILE", "Also write failed and missing requests to FILE.", OUTPUT)
-]
-AsOpt = Annotated[
-    str | None,
-    option("--as", "FORM", "csv, parquet, rows (JSON) or raw; by default the output's name decides.", OUTPUT),
-]
-FieldsOpt = Annotated[bool | None, flag("--fields/--no-fields", "A column for each field of JSON answers.", OUTPUT)]
 StrictOpt = Annotated[bool, flag("--strict", "Exit with 5 also for refused and cut answers.", OUTPUT)]
-InertOpt = Annotated[bool | None, flag("--inert/--no-inert", "In CSV, make formulas harmless (the default).", OUTPUT)]
 NameOpt = Annotated[str | None, option("--name", "NAME", "Name of the job, for other commands.", JOB)]
-MetadataOpt = Annotated[list[str] | None, option("--metadata", "KEY=VALUE", "Metadata for the batch; repeatable.", JOB)]
-WindowOpt = Annotated[str | None, option("--window", "TIME", "Completion window, such as 24h.", JOB)]
-ExpiryOpt = Annotated[
-    str | None, option("--output-expires-after", "TIME", "The provider deletes the results after 1h to 30d.", OUTPUT)
-]
 DedupOpt = Annotated[
     bool | None,
     flag("--dedup/--no-dedup", "Send identical requests once (the default, except for batch files).", SAFETY),
 ]
-AgainOpt = Annotated[bool, flag("--again", "Start a new job, even if the same one exists.", SAFETY)]
-UncertainOpt = Annotated[
-    bool,
-    flag(
-        "--resubmit-uncertain",
-        "Create a batch again if it is unknown whether it was created. You may pay twice.",
-        SAFETY,
-    ),
-]
-RemoteOpt = Annotated[bool, flag("--check-remote", "First look for the same job from another machine.", SAFETY)]
 UpstreamOpt = Annotated[
     list[str] | None, option("--upstream", "URL", "OpenAI-compatible URL that runs the requests; repeatable.")
 ]
@@ -139,45 +87,7 @@ ParallelOpt = Annotated[
 MaxCostOpt = Annotated[
     str | None, option("--max-cost", "USD", "Send nothing if it, with retries, can cost more.", SAFETY)
 ]
-RetriesOpt = Annotated[int, option("--retries", "N", "Retry failed requests up to N times.", JOB, min=0)]
 ModelOpt = Annotated[str | None, option("--model -m", "NAME", "Model; by default the provider's own, if any.", MAIN)]
-SystemOpt = Annotated[str | None, option("--system", "TEXT", "System message; may be a template, or @FILE.", PROMPT)]
-ParamOpt = Annotated[
-    list[str] | None, option("--param", "KEY=VALUE", "Request parameter; @FILE reads JSON; repeatable.", PROMPT)
-]
-PromptOpt = Annotated[
-    str | None,
-    option(
-        "--prompt",
-        "TEMPLATE",
-        "Prompt of each row, like 'Label: {{ text }}', or @FILE; else the column prompt, text or messages.",
-        MAIN,
-    ),
-]
-EndpointOpt = Annotated[
-    str | None,
-    option(
-        "--endpoint",
-        "NAME",
-        "chat (default), responses, embeddings, completions, moderations, images, score, rerank.",
-        PROMPT,
-    ),
-]
-SchemaOpt = Annotated[str | None, option("--schema", "FILE", "JSON schema that each answer must follow.", MAIN)]
-ImageOpt = Annotated[
-    list[str] | None, option("--image", "COLUMN", "Column with an image's path or URL; repeatable.", INPUT)
-]
-InlineOpt = Annotated[bool, flag("--inline-images", "Download images from URLs; send the bytes.", INPUT)]
-IdOpt = Annotated[str | None, option("--id", "COLUMN", "Column with the custom ids.", INPUT)]
-FormatOpt = Annotated[str | None, option("--format", "NAME", "txt, csv, tsv, jsonl, parquet, sqlite or xlsx.", INPUT)]
-TableOpt = Annotated[str | None, option("--table", "NAME", "Table of a SQLite file, or sheet of a workbook.", INPUT)]
-SqlOpt = Annotated[str | None, option("--sql", "QUERY", "SELECT over a SQLite file or other local files.", INPUT)]
-LimitOpt = Annotated[int | None, option("--limit", "N", "Use only the first N rows.", INPUT, min=1)]
-SkipEmptyOpt = Annotated[bool, flag("--skip-empty", "Skip rows whose prompt is empty.", INPUT)]
-EmbeddingsOpt = Annotated[bool, flag("--embeddings -e", "Ask for embeddings of the prompts.", PROMPT)]
-ScoreOpt = Annotated[str | None, option("--score", "TEXT", "Score each prompt against this text.", PROMPT)]
-RerankOpt = Annotated[str | None, option("--rerank", "QUERY", "Rank each prompt against this query.", PROMPT)]
-PrefixOpt = Annotated[str, option("--prefix", "TEXT", "Start of each custom id.", INPUT)]
 
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
 

@@ -169,21 +169,15 @@ class Output:
         self.quiet = quiet
         self.terminal = sys.stdout.isatty()
 
-    def listing(
-        self,
-        records: Sequence[dict[str, Any]],
-        columns: Sequence[Column],
-        ids: CellText,
-        empty: str,
-    ) -> None:
+    def listing(self, records: Sequence[dict[str, Any]], columns: Sequence[Column], key: str, empty: str) -> None:
         """Print many records.
 
-        `ids` gives the text of a record for -q, `empty` is the message if there are no records.
+        With -q, only what they have under `key`; `empty` is the message if there are no records.
         """
         if self.as_json:
             print_json(records)
         elif self.quiet:
-            self.lines(ids(record) for record in records)
+            self.lines(str(record[key]) for record in records)
         elif not records:
             errors.note(empty)
         elif not self.terminal:

@@ -68,7 +68,7 @@ def show_remote(output: Output, batches: Iterable[RemoteBatch]) -> None:
     """Print batches: in a pipe each page as it comes."""
     records = map(_record, batches)
     if output.as_json or output.terminal:
-        output.listing(list(records), _COLUMNS, lambda record: str(record["batch"]), "no batches there")
+        output.listing(list(records), _COLUMNS, "batch", "no batches there")
     elif output.quiet:
         output.lines(record["batch"] for record in records)
     else:

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from openai_batch.errors import count_text
 
-from .options import (
-    EmbeddingsOpt,
-    EndpointOpt,
-    FormatOpt,
-    IdOpt,
-    ImageOpt,
-    InlineOpt,
-    LimitOpt,
-    ModelOpt,
-    ParamOpt,
-    PrefixOpt,
-    PromptOpt,
-    RerankOpt,
-    SchemaOpt,
-    ScoreOpt,
-    SkipEmptyOpt,
-    SqlOpt,
-    SystemOpt,
-    TableOpt,
-    params,
-    text_or_file,
-)
+from .help_format import INPUT, MAIN, PROMPT
+from .options import ModelOpt, flag, option, params, text_or_file
 from .output import errors, note_terminal_input
 
 if TYPE_CHECKING:
@@ -45,18 +25,40 @@ class RequestOptions:
     """The options for the request of each row, as typed."""
 
     model: ModelOpt = None
-    endpoint: EndpointOpt = None
-    prompt: PromptOpt = None
-    system: SystemOpt = None
-    schema: SchemaOpt = None
-    param: ParamOpt = None
-    image: ImageOpt = None
-    inline_images: InlineOpt = False
-    id_column: IdOpt = None
-    embeddings: EmbeddingsOpt = False
-    score: ScoreOpt = None
-    rerank: RerankOpt = None
-    prefix: PrefixOpt = "line"
+    endpoint: Annotated[
+        str | None,
+        option(
+            "--endpoint",
+            "NAME",
+            "chat (default), responses, embeddings, completions, moderations, images, score, rerank.",
+            PROMPT,
+        ),
+    ] = None
+    prompt: Annotated[
+        str | None,
+        option(
+            "--prompt",
+            "TEMPLATE",
+            "Prompt of each row, like 'Label: {{ text }}', or @FILE; else the column prompt, text or messages.",
+            MAIN,
+        ),
+    ] = None
+    system: Annotated[
+        str | None, option("--system", "TEXT", "System message; may be a template, or @FILE.", PROMPT)
+    ] = None
+    schema: Annotated[str | None, option("--schema", "FILE", "JSON schema that each answer must follow.", MAIN)] = None
+    param: Annotated[
+        list[str] | None, option("--param", "KEY=VALUE", "Request parameter; @FILE reads JSON; repeatable.", PROMPT)
+    ] = None
+    image: Annotated[
+        list[str] | None, option("--image", "COLUMN", "Column with an image's path or URL; repeatable.", INPUT)
+    ] = None
+    inline_images: Annotated[bool, flag("--inline-images", "Download images from URLs; send the bytes.", INPUT)] = False
+    id_column: Annotated[str | None, option("--id", "COLUMN", "Column with the custom ids.", INPUT)] = None
+    embeddings: Annotated[bool, flag("--embeddings -e", "Ask for embeddings of the prompts.", PROMPT)] = False
+    score: Annotated[str | None, option("--score", "TEXT", "Score each prompt against this text.", PROMPT)] = None
+    rerank: Annotated[str | None, option("--rerank", "QUERY", "Rank each prompt against this query.", PROMPT)] = None
+    prefix: Annotated[str, option("--prefix", "TEXT", "Start of each custom id.", INPUT)] = "line"
 
     def files(self) -> list[Path]:
         """Return the files that these options name: they are inputs, too."""
@@ -90,11 +92,17 @@ class RequestOptions:
 class InputOptions:
     """The options for the input, as typed."""
 
-    format: FormatOpt = None
-    table: TableOpt = None
-    sql: SqlOpt = None
-    limit: LimitOpt = None
-    skip_empty: SkipEmptyOpt = False
+    format: Annotated[
+        str | None, option("--format", "NAME", "txt, csv, tsv, jsonl, parquet, sqlite or xlsx.", INPUT)
+    ] = None
+    table: Annotated[
+        str | None, option("--table", "NAME", "Table of a SQLite file, or sheet of a workbook.", INPUT)
+    ] = None
+    sql: Annotated[str | None, option("--sql", "QUERY", "SELECT over a SQLite file or other local files.", INPUT)] = (
+        None
+    )
+    limit: Annotated[int | None, option("--limit", "N", "Use only the first N rows.", INPUT, min=1)] = None
+    skip_empty: Annotated[bool, flag("--skip-empty", "Skip rows whose prompt is empty.", INPUT)] = False
 
     def open(self, files: list[str] | None, folder: Path) -> Inputs:
         """Return the input: these files, else the query, else standard input. `folder` is for temporary files."""

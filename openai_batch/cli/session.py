@@ -6,9 +6,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from openai_batch.errors import StoppedError
+
 from .live import make_reporter
 from .output import errors
-from .signals import stopped_error
+from .signals import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,16 +113,16 @@ def raise_last(failed: Sequence[BatchError]) -> None:
 
 def _interrupted(exc: KeyboardInterrupt, registry: Registry, job: JobRecord | None) -> BatchError:
     """Return the error of an interrupted command: what keeps running, and how to continue."""
+    job = None if job is None else registry.job(job.id)
     if job is None:
-        return stopped_error(exc, "interrupted", "run the same command again to continue")
-    job = registry.job(job.id)
-    if job.not_sent:
-        return stopped_error(exc, f"interrupted; job {job.id} was not sent", "run the same command again to send it")
-    if any(part.direct and part.unsent for part in job.parts):
-        message = f"interrupted; the rest of job {job.id} is sent when it continues"
+        message, hint = "interrupted", "run the same command again to continue"
+    elif job.not_sent:
+        message, hint = f"interrupted; job {job.id} was not sent", "run the same command again to send it"
+    elif any(part.direct and part.unsent for part in job.parts):
+        message, hint = f"interrupted; the rest of job {job.id} is sent when it continues", f"obatch wait {job.id}"
     else:
-        message = f"interrupted; job {job.id} was not cancelled: it keeps running"
-    return stopped_error(exc, message, f"obatch wait {job.id}")
+        message, hint = f"interrupted; job {job.id} was not cancelled: it keeps running", f"obatch wait {job.id}"
+    return StoppedError(message, hint=hint, signum=exit_code(exc) - 128)
 
 
 def hide_known_keys() -> None:

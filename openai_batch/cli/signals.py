@@ -8,8 +8,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from openai_batch.errors import StoppedError
-
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -39,11 +37,6 @@ def restore_signals() -> None:
 def exit_code(exc: KeyboardInterrupt) -> int:
     """Return the exit code of an interruption: 128 plus the number of its signal."""
     return 128 + int(getattr(exc, "signum", signal.SIGINT))
-
-
-def stopped_error(exc: KeyboardInterrupt, message: str, hint: str) -> StoppedError:
-    """Return the error for an interruption: `message` says what keeps running, `hint` how to continue."""
-    return StoppedError(message, hint=hint, signum=exit_code(exc) - 128)
 
 
 def _handle(handler: Any) -> None:

@@ -20,7 +20,7 @@ from openai_batch.errors import BatchError, OutputExistsError, UsageError
 
 from . import paths
 from .locks import WINDOWS, clear_away, hold
-from .object_store import is_address
+from .object_store import exists_already, is_address
 from .stored_file import StoredFile, Target
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def publish(handle: BinaryIO, part: Path, target: Target, *, replace: bool = Fal
         target.publish(part, replace=replace)
         return
     if not private and not WINDOWS:
-        os.fchmod(handle.fileno(), 0o666 & ~_umask())
+        os.umask(mask := os.umask(0o077))  # it can only be read by setting it
+        os.fchmod(handle.fileno(), 0o666 & ~mask)
     sync(handle.fileno())
     if WINDOWS:
         handle.close()  # an open file cannot be renamed there
@@ -174,28 +175,19 @@ def check_target(target: Target, *, force: bool) -> None:
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise BatchError(f"cannot write {target}: no file can be created in {folder}", hint="choose another place")
     if not force and os.path.lexists(target):
-        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name")
+        raise exists_already(str(target))
 
 
 def _link(part: Path, target: Path) -> None:
     try:
         os.link(part, target)
+    except FileExistsError:
+        if not (target.is_file() and has_bytes(target, part)):
+            raise exists_already(str(target)) from None
     except OSError as exc:
-        if exc.errno in _NO_LINKS and not os.path.lexists(target):
-            part.replace(target)  # making an empty file first could leave it behind
-            return
-        if not isinstance(exc, FileExistsError):
+        if exc.errno not in _NO_LINKS or os.path.lexists(target):
             raise
-    else:
-        return
-    if not (target.is_file() and has_bytes(target, part)):
-        raise OutputExistsError(f"{target} already exists", hint="--force replaces it, or choose another name")
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+        part.replace(target)  # making an empty file first could leave it behind
 
 
 def has_bytes(target: Target, part: Path) -> bool:

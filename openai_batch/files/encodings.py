@@ -13,13 +13,6 @@ from .workspace import not_written
 if TYPE_CHECKING:
     from pathlib import Path
 
-# (First bytes, encoding.) UTF-32 must come first: its mark begins like UTF-16's.
-_ENCODINGS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _ASCII = re.compile(rb"[\t\r\n\x20-\x7e]{2}")
 _CHUNK = 1 << 18
 
@@ -31,9 +24,10 @@ def wide_encoding(path: Path) -> str | None:
     """
     with path.open("rb") as handle:
         head = handle.read(4)
-    for mark, encoding in _ENCODINGS:
-        if head.startswith(mark):
-            return encoding
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # first: they begin like those of UTF-16
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
     for zeros, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         if head[zeros::2] == b"\0\0" and _ASCII.fullmatch(head[1 - zeros :: 2]):
             return encoding

@@ -63,9 +63,6 @@ def lines_of_block(block: bytes, skipped: int, longest: int) -> Iterator[tuple[i
         yield offset, last if len(last) <= longest else len(last) + skipped
 
 
-_CHUNK = 1 << 16
-
-
 def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, int, bytes | int]]:
     r"""Yield (number from 1, byte offset, line without its newline) for each line of `stream`, split at `\n` only.
 
@@ -82,7 +79,7 @@ def lines(stream: BinaryIO, longest: int | None = None) -> Iterator[tuple[int, i
         elif size <= longest:
             yield number, offset, raw
         else:
-            while more := stream.readline(_CHUNK):
+            while more := stream.readline(BLOCK):
                 size += len(more)
                 if more.endswith(b"\n"):
                     break

@@ -39,9 +39,7 @@ def state_at(folder: Path | None) -> Iterator[None]:
 
 def config_file() -> Path:
     """Return the path of the configuration file (`OBATCH_CONFIG` overrides it)."""
-    if (chosen := _chosen("OBATCH_CONFIG")) is not None:
-        return chosen
-    return _usual("config", "OBATCH_CONFIG") / "config.toml"
+    return _chosen("OBATCH_CONFIG") or _usual("config", "OBATCH_CONFIG") / "config.toml"
 
 
 def config_is_chosen() -> bool:
@@ -51,18 +49,12 @@ def config_is_chosen() -> bool:
 
 def state_dir() -> Path:
     """Return the folder of the registry and of running work (`state_at` overrides it, then `OBATCH_STATE_DIR`)."""
-    if (chosen := _CHOSEN.get()) is not None:
-        return chosen
-    if (chosen := _chosen("OBATCH_STATE_DIR")) is not None:
-        return chosen
-    return _usual("state", "OBATCH_STATE_DIR")
+    return _CHOSEN.get() or _chosen("OBATCH_STATE_DIR") or _usual("state", "OBATCH_STATE_DIR")
 
 
 def cache_dir() -> Path:
     """Return the folder of files that can be downloaded again (`OBATCH_CACHE_DIR` overrides it)."""
-    if (chosen := _chosen("OBATCH_CACHE_DIR")) is not None:
-        return chosen
-    return _usual("cache", "OBATCH_CACHE_DIR")
+    return _chosen("OBATCH_CACHE_DIR") or _usual("cache", "OBATCH_CACHE_DIR")
 
 
 def registry_file() -> Path:

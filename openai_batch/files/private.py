@@ -23,7 +23,11 @@ GROUP_AND_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def make_private(path: Path) -> Path:
     """Make a folder, and missing folders above it, with mode 0700. Raises BatchError."""
     try:
-        _make(path)
+        missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:  # a umask can take rights from the owner too
+                folder.chmod(0o700)
     except OSError as exc:
         raise BatchError(
             f"cannot make the folder {path}: {exc.strerror}",
@@ -54,16 +58,3 @@ def check_own(path: Path, writers: int, hint: str, *, root_too: bool = False) ->
 def is_own(status: os.stat_result, *, root_too: bool = False) -> bool:
     """Return whether a file or folder belongs to this user, or with `root_too` to root."""
     return not _HAS_OWNERS or status.st_uid == os.geteuid() or (root_too and not status.st_uid)
-
-
-def _make(path: Path) -> None:
-    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
-    for folder in reversed(missing):
-        try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            if not folder.is_dir():
-                raise
-        else:
-            if folder.stat().st_mode & stat.S_IRWXU != stat.S_IRWXU:  # a umask can take rights from the owner too
-                folder.chmod(0o700)

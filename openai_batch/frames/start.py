@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.costs.usd import as_usd
+from openai_batch.errors import UsageError
 from openai_batch.jobs.arguments import check_arguments
 from openai_batch.jobs.async_version import async_version
 from openai_batch.jobs.input_name import name_of_rows
@@ -15,7 +16,7 @@ from .options import RowOptions, checked_options
 from .progress import BarReporter
 from .run import Run
 from .schema import AnswerSchema
-from .tables import check_names, open_rows
+from .tables import open_rows
 
 if TYPE_CHECKING:
     import os
@@ -125,7 +126,11 @@ def _request(prompt: str | None, options: RowOptions, schema: AnswerSchema | Non
 def _checked(rows: Iterator[Row], new: set[str]) -> Iterator[Row]:
     """Yield the rows. Raises UsageError if one has a column that will be added."""
     for row in rows:
-        check_names(row, new)
+        if taken := sorted(new & row.keys()):
+            raise UsageError(
+                f"the rows have {', '.join(map(repr, taken))} already; nothing was sent",
+                hint='choose another prefix for the new columns, such as prefix="new_"',
+            )
         yield row
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
 
-from openai_batch.errors import InputError, UsageError
+from openai_batch.errors import InputError
 from openai_batch.inputs.readers import PROMPT
 from openai_batch.requests.plain_values import plain_value
 
@@ -187,16 +187,6 @@ def _uniform(values: list[Any]) -> list[Any]:
     from openai_batch.inputs.templates import as_text
 
     return [None if value is None else as_text(value) for value in values]
-
-
-def check_names(row: Row, new: set[str]) -> None:
-    """Raise UsageError if a row has a column with the name of a new one."""
-    taken = sorted(new & row.keys())
-    if taken:
-        raise UsageError(
-            f"the rows have {', '.join(map(repr, taken))} already; nothing was sent",
-            hint='choose another prefix for the new columns, such as prefix="new_"',
-        )
 
 
 def _plain(row: Mapping[Any, Any]) -> Row:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from openai_batch.requests.join import globbed, join
 from openai_batch.requests.source import SNIFF, Source, as_word, open_source
 
 from .readers import Prompts, csv_rows, delimiter_of, jsonl_rows
-from .workbook import is_workbook
+from .workbook import is_workbook, workbook_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,7 +133,7 @@ class Inputs:
             if self.sql is None:
                 raise UsageError("there is nothing to read", hint="name a file, or - for standard input")
             query = with_copies(self.sql, self._work_folder(0))
-            with _closed(query_rows(query, self._work_folder(0))) as rows:
+            with closing(query_rows(query, self._work_folder(0))) as rows:
                 yield Table("--sql", "sql", rows, None)
         if self.names and all(_is_empty(self._open(number)) for number in range(len(self.names))):
             what = "the file is empty" if len(self.names) == 1 else "all files are empty"
@@ -159,20 +159,16 @@ class Inputs:
                 f"{what} is for {kinds}, and {source.name} is not one",
                 hint="to query other files, name them in the query: --sql \"SELECT … FROM 'x.parquet'\"",
             )
-        if kind in ("parquet", "sqlite"):
+        if kind in ("parquet", "sqlite", "xlsx"):
             from . import sql
 
             if kind == "parquet":
                 opened = sql.parquet_rows(source.path, source.name, folder)
-            else:
+            elif kind == "sqlite":
                 opened = sql.sqlite_rows(source.path, source.name, self.table, self.sql)
-            with _closed(opened) as rows:
-                yield Table(source.name, kind, rows, origin)
-            return
-        if kind == "xlsx":
-            from .workbook import workbook_rows
-
-            with _closed(workbook_rows(source.path, source.name, self.table)) as rows:
+            else:
+                opened = workbook_rows(source.path, source.name, self.table)
+            with closing(opened) as rows:
                 yield Table(source.name, kind, rows, origin)
             return
         with source.path.open("rb") as stream:
@@ -292,13 +288,3 @@ def _table_like(head: bytes) -> str | None:
         len(header) > 1 and len(set(header)) == len(header) and records and even and all(map(_NAME.fullmatch, header))
     )
     return ("tsv" if delimiter == "\t" else "csv") if is_table else None
-
-
-@contextmanager
-def _closed(rows: Rows) -> Iterator[Rows]:
-    try:
-        yield rows
-    finally:
-        close = getattr(rows, "close", None)
-        if close is not None:
-            close()

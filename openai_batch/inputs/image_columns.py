@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 
 class ImageColumns:
-    """Reads the image cells of a table. Relative paths start at one of `folders`; `inline` downloads web addresses."""
+    """Reads the image cells of a table; `inline` downloads web addresses.
 
-    def __init__(self, columns: Sequence[str], folders: Iterable[Path], *, inline: bool = False) -> None:
+    Relative paths start at the folder of `origin`, the file of the table if there is one, or at the current one.
+    """
+
+    def __init__(self, columns: Sequence[str], origin: Path | None, *, inline: bool = False) -> None:
         self._columns = columns
-        self._folders = [folder.resolve() for folder in folders]
+        self._folders = [*([origin.parent.resolve()] if origin is not None else []), Path.cwd().resolve()]
         self._inline = inline
 
     def urls(self, row: Row) -> list[str]:
@@ -104,8 +107,3 @@ def content_parts(text: str, urls: Iterable[str], *, responses: bool) -> list[di
         images: list[dict[str, Any]] = [{"type": "input_image", "image_url": url} for url in urls]
         return [{"type": "input_text", "text": text}, *images]
     return [{"type": "text", "text": text}, *({"type": "image_url", "image_url": {"url": url}} for url in urls)]
-
-
-def folders_of(origin: Path | None) -> list[Path]:
-    """Return where relative paths of a table start: its own folder, then the current one."""
-    return [*([origin.parent] if origin is not None else []), Path.cwd()]

@@ -353,9 +353,9 @@ class _CompiledSpec:
             return lambda prompt, _row: [prompt]
         if not self._spec.images:
             return None
-        from .image_columns import ImageColumns, content_parts, folders_of
+        from .image_columns import ImageColumns, content_parts
 
-        images = ImageColumns(self._spec.images, folders_of(table.origin), inline=self._spec.inline_images)
+        images = ImageColumns(self._spec.images, table.origin, inline=self._spec.inline_images)
         responses = self._kind is BatchType.RESPONSES
         return lambda prompt, row: content_parts(prompt, images.urls(row), responses=responses)
 

@@ -10,7 +10,7 @@ import codecs
 import csv
 import re
 from contextlib import suppress
-from itertools import compress, islice
+from itertools import chain, compress, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import msgspec
@@ -21,10 +21,11 @@ from openai_batch.files.signatures import other_kind
 from openai_batch.requests.strict_json import MAX_DEPTH, is_too_deep, json_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = "Iterable[tuple[int | None, Row | Problem]]"
+RowGenerator: TypeAlias = "Generator[tuple[int | None, Row | Problem], None, None]"
 Line: TypeAlias = "tuple[int, str | Problem]"
 
 PROMPT = "prompt"  # the name of the only column of a file of prompts
@@ -95,7 +96,7 @@ def csv_rows(stream: BinaryIO, usual: str = ",") -> Rows:
     delimiter = delimiter_of(first, usual)
     if (said := _SEPARATOR.fullmatch(first)) is not None:
         first, delimiter = "\n", said[1]
-    reader = csv.reader(_chained(first, feed), delimiter=delimiter, strict=True)
+    reader = csv.reader(chain((first,), feed), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     begin = 1
     try:
@@ -159,7 +160,8 @@ def _chunks(stream: BinaryIO, chunk_bytes: int) -> Iterator[tuple[int, Sequence[
     before = start = 0
     while raw := stream.read(chunk_bytes) + stream.readline(chunk_bytes):
         text = None
-        if raw.endswith(b"\n") and (before or not _has_signature(raw)):
+        has_signature = not before and (raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None)
+        if raw.endswith(b"\n") and not has_signature:
             with suppress(UnicodeDecodeError):
                 text = raw.decode()
         if text is not None:
@@ -174,11 +176,6 @@ def _chunks(stream: BinaryIO, chunk_bytes: int) -> Iterator[tuple[int, Sequence[
                 return
             before += count
         start = stream.tell()
-
-
-def _has_signature(raw: bytes) -> bool:
-    """Return whether a file begins with a byte order mark or is of another kind (`files/signatures`)."""
-    return raw.startswith(codecs.BOM_UTF8) or other_kind(raw) is not None
 
 
 def _each_line(stream: BinaryIO, before: int) -> Iterator[Line]:
@@ -216,18 +213,12 @@ def _csv_feed(stream: BinaryIO, problems: list[Problem]) -> Iterator[str]:
             yield text + "\n"
 
 
-def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
-    if first:
-        yield first
-    yield from rest
-
-
-def header_problem(place: int, header: list[str]) -> Problem | None:
+def header_problem(
+    place: int | None, header: list[str], remedy: str = "give each column its own name"
+) -> Problem | None:
     """Return the problem of a header in which a name occurs twice, else None."""
     repeated = next((name for n, name in enumerate(header) if name in header[:n]), None)
-    if repeated is None:
-        return None
-    return problem(place, f"two columns are called {repeated!r}", "give each column its own name")
+    return None if repeated is None else problem(place, f"two columns are called {repeated!r}", remedy)
 
 
 def _csv_problem(reason: str) -> tuple[str, str]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
-from openai_batch.requests.build import chat_body, embedding_body, rerank_body, score_body
 from openai_batch.requests.check import MAX_ID_CHARS
 from openai_batch.requests.endpoints import ENDPOINTS, BatchType, kind_of_endpoint
 
@@ -126,20 +125,20 @@ class RequestSpec:
     def body(self, prompt: str, texts: Mapping[str, str]) -> dict[str, Any]:
         """Return the body of a request with this prompt; `texts` has the texts for system, score and rerank."""
         kind, system = self.target[0], texts.get("system")
-        params = {**self.params, **self._schema_params()}
+        message = {"role": "user", "content": prompt}
+        own: dict[str, Any] = {"prompt": prompt}
         if kind is BatchType.CHAT_COMPLETION:
-            return chat_body(prompt, self.model, system, params)
-        if kind is BatchType.RESPONSES:
-            content: Any = [{"role": "user", "content": prompt}] if self.images else prompt
+            own = {"messages": [{"role": "system", "content": system}, message] if system is not None else [message]}
+        elif kind is BatchType.RESPONSES:
             instructions = {"instructions": system} if system is not None else {}
-            return {"model": self.model, **instructions, "input": content, **params}
-        if kind is BatchType.SCORE:
-            return score_body(texts["score"], prompt, self.model, params)
-        if kind is BatchType.RERANK:
-            return {**rerank_body(texts["rerank"], (), self.model), "documents": prompt, **params}
-        if kind in (BatchType.EMBEDDING, BatchType.MODERATION):
-            return embedding_body(prompt, self.model, params)
-        return {"model": self.model, "prompt": prompt, **params}
+            own = {**instructions, "input": [message] if self.images else prompt}
+        elif kind is BatchType.SCORE:
+            own = {"text_1": texts["score"], "text_2": prompt}
+        elif kind is BatchType.RERANK:
+            own = {"query": texts["rerank"], "documents": prompt}
+        elif kind in (BatchType.EMBEDDING, BatchType.MODERATION):
+            own = {"input": prompt}
+        return {"model": self.model, **own, **self.params, **self._schema_params()}
 
     @property
     def _has_format(self) -> bool:

@@ -20,13 +20,13 @@ from openai_batch.files.lines import max_line_bytes
 from openai_batch.files.object_store import shown
 from openai_batch.threads import result_of
 
-from .readers import problem
+from .readers import header_problem, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from .readers import Rows
+    from .readers import RowGenerator
 
 _FETCH, _FEW = 1000, 4
 _TEXT = (str, bytes)
@@ -37,7 +37,7 @@ _REMOTE = re.compile(r"(\b(?:FROM|JOIN)\s+|\bread_\w+\(\s*)'((?:s3|gs|az|https?|
 """A file that a query reads by its address."""
 
 
-def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> Rows:
+def sqlite_rows(path: Path, name: str, table: str | None, sql: str | None) -> RowGenerator:
     """Yield the rows of `table`, of the query `sql`, or of the only table of a SQLite database, opened read-only.
 
     The place of a row is its number. Raises InputError if there is no such table, or if the query fails.
@@ -78,7 +78,7 @@ def interruptible(base: Any) -> Iterator[Callable[..., Any]]:
         yield run
 
 
-def parquet_rows(path: Path, name: str, folder: Path) -> Rows:
+def parquet_rows(path: Path, name: str, folder: Path) -> RowGenerator:
     """Yield the rows of a Parquet file in order; `folder` is for temporary files.
 
     Raises InputError if it is not a Parquet file, MissingExtraError without DuckDB.
@@ -86,7 +86,7 @@ def parquet_rows(path: Path, name: str, folder: Path) -> Rows:
     yield from _duckdb_rows("SELECT * FROM read_parquet(?)", [str(path)], name, folder)
 
 
-def query_rows(sql: str, folder: Path) -> Rows:
+def query_rows(sql: str, folder: Path) -> RowGenerator:
     """Yield the rows of one SELECT over local files; `folder` is for the temporary files of large sorts.
 
     Raises UsageError for any other statement, InputError if the query fails, MissingExtraError without DuckDB.
@@ -133,7 +133,7 @@ def _table(known: Sequence[str], wanted: str | None, name: str) -> str:
     return wanted
 
 
-def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> Rows:
+def _duckdb_rows(sql: str, values: list[str], name: str, folder: Path) -> RowGenerator:
     duckdb = load_duckdb()
     with connected(folder) as base, interruptible(base) as run:
         try:
@@ -162,10 +162,9 @@ def connected(folder: Path) -> Any:
     return base
 
 
-def _fetched(columns: list[str], fetch: Callable[[], list[Any]], error: type[Exception]) -> Rows:
-    repeated = next((column for n, column in enumerate(columns) if column in columns[:n]), None)
-    if repeated is not None:
-        yield None, problem(None, f"two columns are called {repeated!r}", "give them different names with AS")
+def _fetched(columns: list[str], fetch: Callable[[], list[Any]], error: type[Exception]) -> RowGenerator:
+    if (wrong := header_problem(None, columns, "give them different names with AS")) is not None:
+        yield None, wrong
         return
     number = 0
     while True:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .readers import Rows
+    from .readers import RowGenerator
 
 _OLE = b"\xd0\xcf\x11\xe0"
 _SHEETS = ("xl/workbook.xml", "xl/workbook.bin")
@@ -54,7 +54,7 @@ def is_workbook(path: Path, head: bytes) -> bool:
         return False
 
 
-def workbook_rows(path: Path, name: str, sheet: str | None) -> Rows:
+def workbook_rows(path: Path, name: str, sheet: str | None) -> RowGenerator:
     """Yield the rows below the header of a sheet, or of the only sheet; the place of a row is its number in the sheet.
 
     Blank rows are skipped. Raises InputError if it is not a workbook or has no such sheet, MissingExtraError without

@@ -49,7 +49,7 @@ class BatchFile:
     schema: Path | None = None  # the JSON schema that all requests ask for, or None
 
 
-def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | None = None) -> BatchFile:
+def check_file(source: Source, limits: Limits, folder: Path) -> BatchFile:
     """Check a whole batch input file before anything is sent. Return what will be sent.
 
     `folder` is for the files that this makes. Raises InputError with the problems (a limited number of them) if the
@@ -69,9 +69,7 @@ def check_file(source: Source, limits: Limits, folder: Path, *, endpoint: str | 
             splitter.add_chunk(chunk, id_lines)
             common.add(chunk)
 
-        report = check_stream(
-            handle, limits.of_lines(), endpoint=endpoint, on_chunk=record, line_origins=source.line_origins
-        )
+        report = check_stream(handle, limits.of_lines(), on_chunk=record, line_origins=source.line_origins)
         size = handle.seek(0, os.SEEK_END)
     if not report.ok:
         raise problems_error(source, report)

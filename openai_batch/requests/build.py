@@ -92,31 +92,6 @@ def request_line(custom_id: str, url: str, body: Mapping[str, Any]) -> bytes:
     return line + b"\n"
 
 
-def chat_body(
-    prompt: str, model: str, system: str | None = None, params: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the body of a chat completion of one prompt, after an optional system message."""
-    messages = [{"role": "system", "content": system}] if system is not None else []
-    return {"model": model, "messages": [*messages, {"role": "user", "content": prompt}], **(params or {})}
-
-
-def embedding_body(text: str, model: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the body of an embedding of one text."""
-    return {"model": model, "input": text, **(params or {})}
-
-
-def score_body(text_1: str, text_2: str, model: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the body that scores `text_2` against `text_1`."""
-    return {"model": model, "text_1": text_1, "text_2": text_2, **(params or {})}
-
-
-def rerank_body(
-    query: str, documents: Iterable[str], model: str, params: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the body that ranks `documents` by how well they answer `query`."""
-    return {"model": model, "query": query, "documents": list(documents), **(params or {})}
-
-
 def _score(params: Mapping[str, Any]) -> dict[str, Any]:
     if "text_2" not in params:
         raise InputError("'text_2' is required for score requests")

@@ -62,11 +62,9 @@ def open_joined(names: Sequence[str], folder: Path) -> Source:
 
     Pipes and compressed files are copied into `folder`. Raises InputError if one of them cannot be read.
     """
-    return (
-        join((open_source(name, folder) for name in names), folder)
-        if len(names) != 1
-        else open_source(names[0], folder)
-    )
+    if len(names) == 1:
+        return open_source(names[0], folder)
+    return join((open_source(name, folder) for name in names), folder)
 
 
 def join(sources: Iterable[Source], folder: Path) -> Source:

@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator
 
 
@@ -20,14 +19,18 @@ def unique_ids() -> Iterator[Callable[[str, str], str | None]]:
 
     The ids are in a temporary SQLite database: memory stays small for any number of them.
     """
-    from sqlite3 import IntegrityError
+    import sqlite3
 
-    with closing(_temporary_database("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")) as database:
+    with closing(sqlite3.connect("", isolation_level=None)) as database:  # without a name, SQLite deletes it
+        database.execute("PRAGMA journal_mode = OFF")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, place TEXT) WITHOUT ROWID")
+        database.execute("BEGIN")
 
         def seen(custom_id: str, place: str) -> str | None:
             try:
                 database.execute("INSERT INTO ids VALUES (?, ?)", (custom_id, place))
-            except IntegrityError:
+            except sqlite3.IntegrityError:
                 row = database.execute("SELECT place FROM ids WHERE id = ?", (custom_id,)).fetchone()
                 return str(row[0])
             return None
@@ -67,15 +70,3 @@ class IdHashes:
     def repeated(self) -> int:
         """Return how many of the ids were added before."""
         return sum(len(values) - len(set(values)) for values in self._bins)
-
-
-def _temporary_database(table: str) -> sqlite3.Connection:
-    """Make a temporary SQLite database with one table. Only this process sees it; it ends with the connection."""
-    import sqlite3
-
-    database = sqlite3.connect("", isolation_level=None)  # no name: SQLite deletes it
-    database.execute("PRAGMA journal_mode = OFF")
-    database.execute("PRAGMA synchronous = OFF")
-    database.execute(table)
-    database.execute("BEGIN")
-    return database

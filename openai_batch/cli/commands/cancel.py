@@ -9,7 +9,7 @@ import typer
 
 from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import job_record, next_command, show_jobs
-from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, YesOpt, flag
+from openai_batch.cli.options import DryRunOpt, JobsArg, JsonOpt, ProviderOpt, QuietOpt, flag
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.progress import progress_text
 from openai_batch.cli.session import CommandSession, raise_last, session
@@ -28,15 +28,16 @@ EPILOG = examples(
 
 
 # The columns of a dry run.
-PLAN_COLUMNS = tuple(
-    Column.of(heading, key, str, wrap=key == "because")
-    for heading, key in (("job", "id"), ("would", "would"), ("because", "because"))
+PLAN_COLUMNS = (
+    Column.of("job", "id", str),
+    Column.of("would", "would", str),
+    Column.of("because", "because", str, wrap=True),
 )
 
 
 def cancel(
     jobs: JobsArg = None,
-    yes: YesOpt = False,
+    yes: Annotated[bool, flag("--yes -y", "Do not ask for confirmation.")] = False,
     give_up: Annotated[
         bool, flag("--give-up", "Also end a job if it is unknown whether its batch was created.")
     ] = False,
@@ -57,7 +58,7 @@ def cancel(
             plans = [
                 job_record(job) | dict(zip(("would", "because"), _plan(job, give_up), strict=True)) for job in found
             ]
-            output.listing(plans, PLAN_COLUMNS, lambda record: str(record["id"]), "")
+            output.listing(plans, PLAN_COLUMNS, "id", "")
             return
         running = [job for job in found if not job.ended]
         if not yes and running and (len(running) > 1 or not jobs):

@@ -85,12 +85,8 @@ def _summary(result: CheckResult, *, named: bool) -> str:
         return f"{result.name} has {count_text(report.problem_count, 'problem')}{provider}"
     warnings = f", {count_text(report.warning_count, 'warning')}" if report.warning_count else ""
     requests = count_text(report.requests, "request")
-    fits = (
-        f"within the limits of {result.provider}"
-        if not result.splits
-        else f"too much for one file of {result.provider}"
-    )
-    return f"{result.name}: {requests} for {report.endpoint}, {fits}{warnings}"
+    fits = "too much for one file of" if result.splits else "within the limits of"
+    return f"{result.name}: {requests} for {report.endpoint}, {fits} {result.provider}{warnings}"
 
 
 def _record(result: CheckResult) -> dict[str, Any]:

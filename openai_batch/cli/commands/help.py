@@ -7,22 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from openai_batch.cli.help_format import DOCUMENTATION, heading_text
+from openai_batch.cli.help_format import DOCUMENTATION, examples, heading_text
 from openai_batch.cli.help_topics import TOPICS
 from openai_batch.cli.options import argument
 from openai_batch.errors import UsageError
 
-EPILOG = (
-    """Examples:
-
-  $ obatch help run
-
-  $ obatch help exit-codes
-
-Topics: """
-    + ", ".join(TOPICS)
-    + "."
-)
+EPILOG = examples("obatch help run", "obatch help exit-codes", note=f"Topics: {', '.join(TOPICS)}.")
 
 
 def help(  # noqa: A001 - the command's name

@@ -10,10 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import typer
-
+from openai_batch.cli.help_format import examples
 from openai_batch.cli.job_format import list_jobs, show_jobs
-from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt
+from openai_batch.cli.options import JsonOpt, ProviderOpt, QuietOpt, flag, option
 from openai_batch.cli.output import Output, errors
 from openai_batch.cli.session import session
 from openai_batch.errors import AuthError, BatchError, UsageError, count_text
@@ -29,21 +28,16 @@ if TYPE_CHECKING:
 
 _Job = TypeVar("_Job", bound="ListedJob")
 
-EPILOG = """Examples:
-
-  $ obatch ls
-
-  $ obatch ls --status failed,expired --since 7d
-
-  $ obatch ls --status in_progress -q | xargs obatch wait
-
-  $ obatch ls --remote -p openai --last 100
-
-  $ obatch ls --json | jq '.[].batch_ids'
-
-Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, time of \
-creation, batch ids; with --remote: batch id, provider, status, ended requests, all requests, model, time of creation, \
-job. A pipe, --json and -q get all jobs."""
+EPILOG = examples(
+    "obatch ls",
+    "obatch ls --status failed,expired --since 7d",
+    "obatch ls --status in_progress -q | xargs obatch wait",
+    "obatch ls --remote -p openai --last 100",
+    "obatch ls --json | jq '.[].batch_ids'",
+    note="Columns in a pipe, separated by tabs: number, name, provider, status, ended requests, all requests, model, "
+    "time of creation, batch ids; with --remote: batch id, provider, status, ended requests, all requests, model, time "
+    "of creation, job. A pipe, --json and -q get all jobs.",
+)
 
 SCREEN = 20
 """How many jobs a terminal shows by default."""
@@ -56,27 +50,17 @@ LOOK_SECONDS = 30.0
 
 def ls(
     status: Annotated[
-        str | None,
-        typer.Option("--status", metavar="WORDS", help="Only jobs with these statuses, separated by commas."),
+        str | None, option("--status", "WORDS", "Only jobs with these statuses, separated by commas.")
     ] = None,
     provider: ProviderOpt = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="Only jobs whose (first) model is this.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help="Only jobs that are newer than this (12h, 7d).")
-    ] = None,
+    model: Annotated[str | None, option("--model -m", "NAME", "Only jobs whose (first) model is this.")] = None,
+    since: Annotated[str | None, option("--since", "TIME", "Only jobs that are newer than this (12h, 7d).")] = None,
     last: Annotated[
-        int | None,
-        typer.Option("--last", metavar="N", min=1, max=_MOST, help=f"The newest N jobs; {SCREEN} in a terminal."),
+        int | None, option("--last", "N", f"The newest N jobs; {SCREEN} in a terminal.", min=1, max=_MOST)
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All jobs.")] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Ask the providers again and again, until all have ended.")
-    ] = False,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="List the batches at the providers, and which job has each.")
-    ] = False,
+    everything: Annotated[bool, flag("--all", "All jobs.")] = False,
+    watch: Annotated[bool, flag("--watch", "Ask the providers again and again, until all have ended.")] = False,
+    remote: Annotated[bool, flag("--remote", "List the batches at the providers, and which job has each.")] = False,
     json: JsonOpt = False,
     quiet: QuietOpt = False,
 ) -> None:

@@ -34,27 +34,13 @@ EPILOG = examples(
 )
 
 
-def _human(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value or "")
-
-
-COLUMNS = tuple(
-    Column.of(
-        heading,
-        key,
-        _human,
-        lambda value: str(value or ""),
-        cut=key == "base_url",
-        optional=key in ("base_url", "max_requests", "max_bytes", "origin"),
-    )
-    for heading, key in (
-        ("name", "name"),
-        ("base url", "base_url"),
-        ("key", "key"),
-        ("requests", "max_requests"),
-        ("bytes", "max_bytes"),
-        ("origin", "origin"),
-    )
+COLUMNS = (
+    Column.of("name", "name", str),
+    Column.of("base url", "base_url", lambda url: url or "", cut=True, optional=True),
+    Column.of("key", "key", str),
+    Column.of("requests", "max_requests", "{:,}".format, str, optional=True),
+    Column.of("bytes", "max_bytes", "{:,}".format, str, optional=True),
+    Column.of("origin", "origin", str, optional=True),
 )
 
 
@@ -83,7 +69,7 @@ def providers(
     shown = used | known_providers() if show_all else used
     own = load().own
     records = [_record(profile, name in own) for name, profile in shown.items()]
-    Output(as_json=json, quiet=quiet).listing(records, COLUMNS, lambda r: str(r["name"]), "")
+    Output(as_json=json, quiet=quiet).listing(records, COLUMNS, "name", "")
     if sys.stdout.isatty() and not (show_all or quiet or json):
         others = len(load().profiles) - len(used)
         errors.hint(f"`obatch providers --all` shows the {others} other built-in providers")

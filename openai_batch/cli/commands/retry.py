@@ -17,7 +17,7 @@ from openai_batch.cli.options import (
     flag,
     option,
 )
-from openai_batch.cli.output import Output, errors
+from openai_batch.cli.output import Output, errors, print_json
 from openai_batch.cli.session import session
 from openai_batch.cli.table import Column
 from openai_batch.errors import IncompleteError, count_text
@@ -33,21 +33,16 @@ EPILOG = examples(
 )
 
 
-def _cell(value: Any) -> str:
-    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
-
+_YES_NO = ("no", "yes").__getitem__
 
 # The columns of the causes.
-COLUMNS = tuple(
-    Column.of(heading, key, _cell, wrap=key in ("cause", "sample"))
-    for heading, key in (
-        ("requests", "count"),
-        ("will retry", "sent"),
-        ("can succeed", "helps"),
-        ("outcome", "outcome"),
-        ("cause", "cause"),
-        ("for example", "sample"),
-    )
+COLUMNS = (
+    Column.of("requests", "count", str),
+    Column.of("will retry", "sent", _YES_NO),
+    Column.of("can succeed", "helps", _YES_NO),
+    Column.of("outcome", "outcome", str),
+    Column.of("cause", "cause", str, wrap=True),
+    Column.of("for example", "sample", str, wrap=True),
 )
 
 
@@ -132,20 +127,16 @@ def _show(
     job: JobRecord, records: list[dict[str, Any]], chosen: int, *, dry_run: bool, as_json: bool, quiet: bool
 ) -> None:
     """Print the causes of failed requests (`records`), and how many requests are sent again (`chosen`)."""
-    output = Output(as_json=as_json, quiet=quiet)
+    output = Output(quiet=quiet)
     if as_json:
-        output.record(
-            job_record(job)
-            | {"dry_run": dry_run, "chosen": chosen, "retried": 0 if dry_run else chosen, "groups": records},
-            "",
-            [],
-        )
+        retried = 0 if dry_run else chosen
+        print_json(job_record(job) | {"dry_run": dry_run, "chosen": chosen, "retried": retried, "groups": records})
         return
     if quiet:
         output.lines([str(job.id)])
         return
     if records:
-        output.listing(records, COLUMNS, lambda r: str(r["cause"]), "")
+        output.listing(records, COLUMNS, "cause", "")
     else:
         errors.note(f"job {job.id}: every request succeeded")
     if chosen:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from openai_batch.cli.deliver import conclude, deliver
 from openai_batch.cli.export_options import OutputOptions
-from openai_batch.cli.help_format import INPUT, examples
+from openai_batch.cli.help_format import INPUT, JOB, examples
 from openai_batch.cli.job_options import JobOptions, WaitOptions
 from openai_batch.cli.notifying import Notifier
 from openai_batch.cli.options import (
@@ -20,10 +20,10 @@ from openai_batch.cli.options import (
     OutputOpt,
     ProviderOpt,
     QuietOpt,
-    RetriesOpt,
     dollars,
     flag,
     moment,
+    option,
 )
 from openai_batch.cli.output import errors
 from openai_batch.cli.request_options import InputOptions, RequestOptions
@@ -66,7 +66,7 @@ def run(
     job: JobOptions,
     wait: WaitOptions,
     results: OutputOptions,
-    retries: RetriesOpt = 0,
+    retries: Annotated[int, option("--retries", "N", "Retry failed requests up to N times.", JOB, min=0)] = 0,
     dedup: DedupOpt = None,
     dry_run: DryRunOpt = False,
     json: JsonOpt = False,

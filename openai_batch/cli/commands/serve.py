@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,8 +108,5 @@ def _download_model() -> None:
     """Download the default model if it is not on this machine, and show the progress."""
     from openai_batch.local.model import ensure_model
 
-    reporter = make_reporter(lambda _: [])
-    try:
+    with contextlib.closing(make_reporter(lambda _: [])) as reporter:
         ensure_model(reporter.progress)
-    finally:
-        reporter.close()
