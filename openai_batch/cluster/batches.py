@@ -28,6 +28,8 @@ from openai_batch.errors import BatchError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from openai_batch.files.slice import FileSlice
+
     from .store import SharedStore, StoredObject
 
 _BLOCK = 1 << 20
@@ -186,7 +188,7 @@ def stop_key(batch_id: str) -> str:
     return folder(batch_id, "stop")
 
 
-def add_input(store: SharedStore, stream: BinaryIO, filename: str, rows_per_shard: int) -> InputRecord:
+def add_input(store: SharedStore, stream: BinaryIO | FileSlice, filename: str, rows_per_shard: int) -> InputRecord:
     """Upload an input file, and return its record. Raises BatchError."""
     file_id = f"file-{secrets.token_hex(16)}"
     shards: list[Shard] = []
@@ -196,7 +198,7 @@ def add_input(store: SharedStore, stream: BinaryIO, filename: str, rows_per_shar
     return record
 
 
-def _cut(stream: BinaryIO, rows: int, shards: list[Shard]) -> Iterator[bytes]:
+def _cut(stream: BinaryIO | FileSlice, rows: int, shards: list[Shard]) -> Iterator[bytes]:
     """Yield the stream in blocks, and add the shards that they have to `shards`."""
     start = end = count = 0
     open_line = False
