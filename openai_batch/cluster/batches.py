@@ -28,9 +28,10 @@ from openai_batch.errors import BatchError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from openai_batch.files.object_store import ObjectInfo
     from openai_batch.files.slice import FileSlice
 
-    from .store import SharedStore, StoredObject
+    from .store import SharedStore
 
 _BLOCK = 1 << 20
 _SHARD_BYTES = 16 * 1024 * 1024
@@ -308,7 +309,7 @@ def last_error(store: SharedStore, batch_id: str) -> str:
     return store.read(found[-1].key, 0, _MOST_WORDS).decode("utf-8", "replace") if found else ""
 
 
-def errors(store: SharedStore, batch_id: str) -> list[StoredObject]:
+def errors(store: SharedStore, batch_id: str) -> list[ObjectInfo]:
     """Return the errors of workers that ended before their shards were complete, the newest last."""
     return sorted(store.list(folder(batch_id, "errors")), key=lambda stored: stored.modified)
 
