@@ -18,7 +18,7 @@ from .errors import InputError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .providers.lookup import Provider
+    from .providers.provider import Provider
 
 __all__ = ["Batch", "get_parser", "main"]
 

@@ -20,16 +20,16 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from openai_batch.errors import BatchError, InputError, UncertainError, UnknownProviderError, UsageError
 from openai_batch.escapes import escape_newlines
 from openai_batch.providers.batch_info import FINISHED as FINISHED_STATES
+from openai_batch.providers.builtin import all_providers
 from openai_batch.providers.keys import OPENAI_KEY, key_from_environment
 from openai_batch.providers.lookup import (
-    Provider,
-    all_providers,
     askable_providers,
     get_provider_by_model,
     get_provider_by_name,
     is_known,
     pick_provider,
 )
+from openai_batch.providers.provider import Provider  # noqa: TC001 - `typing.get_type_hints` reads it
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint, path_among
 

@@ -28,7 +28,10 @@ from openai_batch.errors import BatchError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .store import SharedStore, StoredObject
+    from openai_batch.files.object_store import ObjectInfo
+    from openai_batch.files.slice import FileSlice
+
+    from .store import SharedStore
 
 _BLOCK = 1 << 20
 _SHARD_BYTES = 16 * 1024 * 1024
@@ -186,7 +189,7 @@ def stop_key(batch_id: str) -> str:
     return folder(batch_id, "stop")
 
 
-def add_input(store: SharedStore, stream: BinaryIO, filename: str, rows_per_shard: int) -> InputRecord:
+def add_input(store: SharedStore, stream: BinaryIO | FileSlice, filename: str, rows_per_shard: int) -> InputRecord:
     """Upload an input file, and return its record. Raises BatchError."""
     file_id = f"file-{secrets.token_hex(16)}"
     shards: list[Shard] = []
@@ -196,7 +199,7 @@ def add_input(store: SharedStore, stream: BinaryIO, filename: str, rows_per_shar
     return record
 
 
-def _cut(stream: BinaryIO, rows: int, shards: list[Shard]) -> Iterator[bytes]:
+def _cut(stream: BinaryIO | FileSlice, rows: int, shards: list[Shard]) -> Iterator[bytes]:
     """Yield the stream in blocks, and add the shards that they have to `shards`."""
     start = end = count = 0
     open_line = False
@@ -306,7 +309,7 @@ def last_error(store: SharedStore, batch_id: str) -> str:
     return store.read(found[-1].key, 0, _MOST_WORDS).decode("utf-8", "replace") if found else ""
 
 
-def errors(store: SharedStore, batch_id: str) -> list[StoredObject]:
+def errors(store: SharedStore, batch_id: str) -> list[ObjectInfo]:
     """Return the errors of workers that ended before their shards were complete, the newest last."""
     return sorted(store.list(folder(batch_id, "errors")), key=lambda stored: stored.modified)
 

@@ -33,9 +33,7 @@ _END_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def engine_of(
-    command: Sequence[str], waiting: Callable[[], None] = lambda: None
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def engine_of(command: Sequence[str], waiting: Callable[[], None]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Start a model server, and give its base URL when it answers, and the process. `{port}` in `command` is replaced.
 
     Until then, `waiting` is called again and again; an error of it ends the server.

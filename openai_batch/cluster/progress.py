@@ -18,8 +18,10 @@ from .journal import journal_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from openai_batch.files.object_store import ObjectInfo
+
     from .batches import InputRecord, Plan
-    from .store import SharedStore, StoredObject
+    from .store import SharedStore
 
 _NUMBERED = {
     "parts": re.compile(r"(\d{8})"),
@@ -117,7 +119,7 @@ def _ended(found: Progress) -> str | None:
     return "expired" if time.time() >= found.plan.expires_at else None
 
 
-def _numbered(store: SharedStore, batch_id: str, kind: str) -> Iterator[tuple[int, StoredObject]]:
+def _numbered(store: SharedStore, batch_id: str, kind: str) -> Iterator[tuple[int, ObjectInfo]]:
     """Yield the objects of one kind with the number of the shard that each is about; others are not ours."""
     for stored in store.list(folder(batch_id, kind)):
         name = _NUMBERED[kind].fullmatch(stored.key.removeprefix(f"{folder(batch_id, kind)}/"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from openai_batch.errors import BatchError, NotFoundError, OutputExistsError, UnreachableError, UsageError
 from openai_batch.files.atomic import part_file, publish
 from openai_batch.files.locks import WINDOWS
+from openai_batch.files.object_store import ObjectInfo, ObjectStore
 from openai_batch.files.private import make_private
 
 if TYPE_CHECKING:
@@ -22,62 +22,6 @@ _SHOWN = "obatch-store"
 """The file that shows that a folder is a store."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """What the store knows about an object."""
-
-    key: str
-    """Its name, with slashes."""
-    size: int
-    """Its bytes."""
-    modified: float
-    """When it was written, in Unix seconds by the clock of the store."""
-
-
-class SharedStore(Protocol):
-    """What a batch needs of a store. All calls may be repeated. They raise BatchError if the store fails."""
-
-    def prepare(self) -> None:
-        """Make the store ready for its first object. Workers never do this: a store that is gone stays gone."""
-        ...
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Write a new object; return False if there is one of that name, which stays as it is."""
-        ...
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Write an object, new or not."""
-
-    def write(self, key: str, blocks: Iterator[bytes]) -> None:
-        """Write a large new object."""
-
-    def find(self, key: str) -> StoredObject | None:
-        """Return what is known about an object; None if there is none."""
-        ...
-
-    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        """Return the bytes of an object from `start` to before `end`. Raises NotFoundError."""
-        ...
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yield an object in blocks. Raises NotFoundError."""
-        ...
-
-    def list(self, folder: str) -> Iterator[StoredObject]:
-        """Yield all objects whose names begin with `folder` and a slash, in any order."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Remove an object, if there is one."""
-
-    def path(self, key: str) -> Path | None:
-        """Return where the object is as a file that can be appended to, in a folder that exists.
-
-        None if the store has no files.
-        """
-        ...
-
-
 class FolderStore:
     """A folder that all workers can reach, such as one on a network file system."""
 
@@ -85,13 +29,16 @@ class FolderStore:
         self._root = root
 
     def prepare(self) -> None:
-        """Make the folder, with a file that shows that it is there. Raises BatchError."""
+        """Make the folder, with a file that shows that it is there. Raises BatchError.
+
+        Workers never do this: a store that is gone stays gone.
+        """
         with _writable(self._root):
             make_private(self._root)
             (self._root / _SHOWN).touch(mode=0o600)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write a new object; return False if there is one of that name."""
+        """Write a new object; return False if there is one of that name, which stays as it is."""
         if self.find(key) is not None:
             return False
         try:
@@ -108,11 +55,11 @@ class FolderStore:
         """Write a large new object."""
         self._publish(self._path(key), blocks, replace=True)
 
-    def find(self, key: str) -> StoredObject | None:
+    def find(self, key: str) -> ObjectInfo | None:
         """Return what is known about an object; None if there is none."""
         with _readable(key), contextlib.suppress(FileNotFoundError):
             status = self._path(key).stat()
-            return StoredObject(key, status.st_size, status.st_mtime)
+            return ObjectInfo(key, status.st_size, "", status.st_mtime)
         self._check()
         return None
 
@@ -128,7 +75,7 @@ class FolderStore:
             while block := file.read(_BLOCK):
                 yield block
 
-    def list(self, folder: str) -> Iterator[StoredObject]:
+    def list(self, folder: str) -> Iterator[ObjectInfo]:
         """Yield all objects below a folder, in any order."""
         with _readable(folder), contextlib.ExitStack() as stack:
             try:
@@ -143,7 +90,7 @@ class FolderStore:
                 elif not entry.name.startswith("."):  # those are being written
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat()
-                        yield StoredObject(key, status.st_size, status.st_mtime)
+                        yield ObjectInfo(key, status.st_size, "", status.st_mtime)
 
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
@@ -151,7 +98,7 @@ class FolderStore:
             self._path(key).unlink(missing_ok=True)
 
     def path(self, key: str) -> Path | None:
-        """Return the file of an object, whose folder is made if it does not exist."""
+        """Return where an object is as a file that can be appended to; its folder is made if it does not exist."""
         path = self._path(key)
         self._make_folder(path)
         return path
@@ -204,56 +151,30 @@ class FolderStore:
         return UnreachableError(f"the store {self._root} is not there", hint="is the file system mounted?")
 
 
-class BucketStore:
+class BucketStore(ObjectStore):
     """Objects below one address of an object store."""
-
-    def __init__(self, address: str) -> None:
-        from openai_batch.files.object_store import ObjectStore
-
-        self._objects = ObjectStore(address)
 
     def prepare(self) -> None:
         """Check that objects can be written. A bucket is made with the tools of its provider."""
-        self._objects.check_writable("clock")
-
-    def create(self, key: str, data: bytes) -> bool:
-        """Write a new object; return False if there is one of that name."""
-        return self._objects.create(key, data)
-
-    def replace(self, key: str, data: bytes) -> None:
-        """Write an object, new or not."""
-        self._objects.replace(key, data)
+        self.check_writable("clock")
 
     def write(self, key: str, blocks: Iterator[bytes]) -> None:
         """Write a large new object."""
-        with self._objects.writer(key, replace=True) as out:
+        with self.writer(key, replace=True) as out:
             for block in blocks:
                 out.write(block)
 
-    def find(self, key: str) -> StoredObject | None:
+    def find(self, key: str) -> ObjectInfo | None:
         """Return what is known about an object; None if there is none."""
-        found = self._objects.stat(key)
-        return None if found is None else _stored(found)
-
-    def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        """Return the bytes of an object from `start` to before `end`. Raises NotFoundError."""
-        return self._objects.read(key, start, end)
-
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yield an object in blocks. Raises NotFoundError."""
-        return self._objects.stream(key)
-
-    def list(self, folder: str) -> Iterator[StoredObject]:
-        """Yield all objects below a folder, in any order."""
-        return map(_stored, self._objects.list(f"{folder}/"))
-
-    def delete(self, key: str) -> None:
-        """Remove an object, if there is one."""
-        self._objects.delete(key)
+        return self.stat(key)
 
     def path(self, key: str) -> None:  # noqa: ARG002 - there are no files
         """Return None: nothing can be appended to an object."""
         return
+
+
+SharedStore: TypeAlias = FolderStore | BucketStore
+"""What a batch needs of a store. All calls may be repeated. They raise BatchError if the store fails."""
 
 
 def open_store(place: str) -> SharedStore:
@@ -264,10 +185,6 @@ def open_store(place: str) -> SharedStore:
     if not root.is_absolute():
         raise UsageError(f"the store {place} is a relative path", hint="give the path that all workers have")
     return FolderStore(root)
-
-
-def _stored(found: Any) -> StoredObject:
-    return StoredObject(found.key, found.size, found.modified)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import InputError
-from openai_batch.net.plain_get import TimedHttpHandler, TimedHttpsHandler
+from openai_batch.net.plain_get import TimedHandler
 from openai_batch.net.time_limit import cutting
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def _load(arg: Any) -> tuple[str | None, bytes]:
         return None, bytes(arg)
     if isinstance(arg, str):
         if is_web_address(arg):
-            connections = urllib.request.ProxyHandler(), TimedHttpHandler(), TimedHttpsHandler()
-            mime, data = download(arg, *connections)
+            mime, data = download(arg, urllib.request.ProxyHandler(), TimedHandler())
             unknown = mime in ("", _UNKNOWN, "binary/octet-stream")
             return guess_mime(data, urllib.parse.urlsplit(arg).path) if unknown else mime, data
         arg = _path(arg)

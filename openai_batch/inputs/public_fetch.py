@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-import urllib.request
 from typing import TYPE_CHECKING
 
 from openai_batch.net.addresses import is_public
-from openai_batch.net.plain_get import TimedHttp, TimedHttps
+from openai_batch.net.plain_get import TimedHandler, TimedHttp, TimedHttps
 
 from .data_url import READ_TIMEOUT, download
 
 if TYPE_CHECKING:
-    import http.client
     from collections.abc import Callable
 
 
@@ -33,15 +31,7 @@ def fetch_public(url: str, allowed: Callable[[str], bool] = is_public) -> bytes:
             context = ssl.create_default_context()
             self.sock = context.wrap_socket(_connected(self.host, self.port, allowed), server_hostname=self.host)
 
-    class OpenPlain(urllib.request.HTTPHandler):
-        def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-            return self.do_open(Plain, req)
-
-    class OpenSecure(urllib.request.HTTPSHandler):
-        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-            return self.do_open(Secure, req)
-
-    return download(url, OpenPlain(), OpenSecure())[1]
+    return download(url, TimedHandler(Plain, Secure))[1]
 
 
 def _connected(host: str, port: int, allowed: Callable[[str], bool]) -> socket.socket:

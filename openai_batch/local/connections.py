@@ -13,8 +13,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
 
-    from starlette.types import Scope
-
 HEAD_SECONDS = 10  # seconds for the head of a request, and for a new connection until a request with the token
 
 _MOST_STRANGERS = 1024
@@ -68,11 +66,6 @@ class LimitedProtocol(H11Protocol):
         """Close the connection at once."""
         self.keep()
         self.transport.abort()
-
-
-def keep_connection(scope: Scope) -> None:
-    """Keep the connection of a request that had the token."""
-    scope["connection"].keep()
 
 
 def allow_many_connections() -> int:

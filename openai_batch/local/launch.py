@@ -23,8 +23,6 @@ from openai_batch.files.locks import WINDOWS, is_held, locked
 from openai_batch.files.private import GROUP_AND_OTHERS_WRITE, check_own
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from .model_download import Progress
     from .settings import LocalSettings
 
@@ -69,26 +67,18 @@ def running() -> Endpoint | None:
     return found.endpoint if found is not None and found.health.get("status") == "ok" else None
 
 
-def ensure_running(
-    settings: LocalSettings,
-    *,
-    progress: Progress | None = None,
-    env: Mapping[str, str] | None = None,
-    as_is: bool = False,
-) -> Endpoint:
+def ensure_running(settings: LocalSettings, *, progress: Progress | None = None, as_is: bool = False) -> Endpoint:
     """Return a running server with these settings, started if need be.
 
     `progress` is called during the model's download with its name, the bytes so far and the bytes in all, and at the
-    start of a server with 0 and None, and at its end with 0 and 0. `env` is the
-    new server's environment. A running server with other settings is replaced, unless it has unfinished batches and an
-    upstream that can be reached. One that was started by hand is never ended; clients without settings of their own use
-    it as it is. With `as_is`, a server that may not be replaced is returned whatever its settings are: all servers have
-    the same batches.
+    start of a server with 0 and None, and at its end with 0 and 0. A running server with other settings is replaced,
+    unless it has unfinished batches and an upstream that can be reached. One that was started by hand is never ended;
+    clients without settings of their own use it as it is. With `as_is`, a server that may not be replaced is returned
+    whatever its settings are: all servers have the same batches.
     Raises MissingExtraError if a package is missing, AuthError without the upstream's key, ConfigError for a model file
     that cannot be used, and BatchError if the server does not start or may not be replaced.
     """
     check_system()
-    environment = dict(os.environ if env is None else env)
     folder = paths.private_dir(paths.local_dir())
     with locked(folder / "launch.lock"):
         found = _steady_server()
@@ -109,14 +99,14 @@ def ensure_running(
             )
         check_extras(embedded=not settings.upstream)
         for each in settings.upstreams:
-            each.key(environment)
+            each.key(os.environ)
         _make_model_ready(settings, progress)
         stop()
         step = "starting the local server and loading the model"
         if progress is not None:
             progress(step, 0, None)
         try:
-            return _start(settings, environment)
+            return _start(settings)
         finally:
             if progress is not None:
                 progress(step, 0, 0)
@@ -270,7 +260,7 @@ def check_model_file(path: str) -> None:
         raise ConfigError(f"{path} is not a GGUF file", hint="give the path of a GGUF file")
 
 
-def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
+def _start(settings: LocalSettings) -> Endpoint:
     """Start the server in its own session, and wait until it is ready. Raises BatchError."""
     log = log_file()
     truncate = log.exists() and log.stat().st_size > _MAX_LOG
@@ -283,7 +273,7 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
             stdout=handle,
             stderr=handle,
             cwd="/",
-            env=_server_environment(env),
+            env=_server_environment(),
             start_new_session=True,
         )
     finally:
@@ -304,10 +294,10 @@ def _start(settings: LocalSettings, env: Mapping[str, str]) -> Endpoint:
     raise BatchError("the local server did not start", hint=f"its log is {log}", details=_last_lines(log, begin))
 
 
-def _server_environment(env: Mapping[str, str]) -> dict[str, str]:
+def _server_environment() -> dict[str, str]:
     """Return the environment with absolute folders, since the server has another working folder."""
     folders = {"OBATCH_STATE_DIR": paths.state_dir(), "OBATCH_CACHE_DIR": paths.cache_dir()}
-    return {**env, **{name: str(path.absolute()) for name, path in folders.items()}}
+    return {**os.environ, **{name: str(path.absolute()) for name, path in folders.items()}}
 
 
 def _last_lines(log: Path, begin: int) -> list[str]:

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from .model_download import FetchError, request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SECONDS = 30
@@ -52,17 +52,16 @@ class Sources:
     proxy: str | None = None  # the address of a proxy
 
     @classmethod
-    def configured(cls, env: Mapping[str, str] | None = None) -> Sources:
-        """Read the configuration of pip, if it is installed, and the variables of pip and uv in `env`."""
-        env = os.environ if env is None else env
+    def configured(cls) -> Sources:
+        """Read the configuration of pip, if it is installed, and the variables of pip and uv."""
         pip = _pip_config()
         for name in ("index-url", "extra-index-url", "find-links", "cert", "proxy"):
-            if value := env.get("PIP_" + name.upper().replace("-", "_")):
+            if value := os.environ.get("PIP_" + name.upper().replace("-", "_")):
                 pip[name] = value
         indexes = [*pip.get("index-url", "").split(), *pip.get("extra-index-url", "").split()]
         for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"):
-            indexes += [re.sub(r"^[\w.-]+=(?=\w+:)", "", url) for url in env.get(name, "").split()]
-        links = [*pip.get("find-links", "").split(), *env.get("UV_FIND_LINKS", "").replace(",", " ").split()]
+            indexes += [re.sub(r"^[\w.-]+=(?=\w+:)", "", url) for url in os.environ.get(name, "").split()]
+        links = [*pip.get("find-links", "").split(), *os.environ.get("UV_FIND_LINKS", "").replace(",", " ").split()]
         return cls(tuple(dict.fromkeys(indexes)), tuple(links), pip.get("cert"), pip.get("proxy"))
 
     def opener(self) -> urllib.request.OpenerDirector:

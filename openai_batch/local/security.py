@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from openai_batch.net.hosts import LOOPBACK_NAMES
 
 from .api_objects import Refused
-from .connections import keep_connection
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -68,7 +67,7 @@ class Guard:
         given = headers.get(b"authorization", [])
         if len(given) != 1 or not hmac.compare_digest(given[0], self._expected):
             raise Refused(401, "the token is missing or wrong", code="invalid_api_key")
-        keep_connection(scope)
+        scope["connection"].keep()  # see `connections`
         if scope["method"] == "POST":
             _check_type(scope["path"], b"".join(headers.get(b"content-type", [])))
 

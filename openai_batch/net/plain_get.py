@@ -36,7 +36,7 @@ def plain_get(url: str, headers: Mapping[str, str], timeout: float, *, http_too:
     try:
         request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310 - the scheme is checked
         _check(url, schemes)
-        opener = urllib.request.build_opener(_Redirects(schemes), TimedHttpHandler(), TimedHttpsHandler())
+        opener = urllib.request.build_opener(_Redirects(schemes), TimedHandler())
         opener.addheaders = []  # not even a User-Agent
         with opener.open(request, timeout=timeout) as response:
             names = {name.lower(): value for name, value in response.headers.items()}
@@ -103,17 +103,17 @@ class TimedHttps(TimedHttp, http.client.HTTPSConnection):
     """The same over TLS."""
 
 
-class TimedHttpHandler(urllib.request.HTTPHandler):
-    """Opens http URLs on such connections."""
+class TimedHandler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Opens http and https URLs on such connections, or on those of the given classes."""
+
+    def __init__(self, plain: type[TimedHttp] = TimedHttp, secure: type[TimedHttps] = TimedHttps) -> None:
+        super().__init__()
+        self._plain, self._secure = plain, secure
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         """Open an http URL."""
-        return self.do_open(TimedHttp, req)
-
-
-class TimedHttpsHandler(urllib.request.HTTPSHandler):
-    """Opens https URLs on such connections."""
+        return self.do_open(self._plain, req)
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         """Open an https URL."""
-        return self.do_open(TimedHttps, req)
+        return self.do_open(self._secure, req)

@@ -48,4 +48,5 @@ __all__ = [
     "pick_provider",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "lookup"))
+_BUILT_IN = dict.fromkeys(("all_providers", "openai_provider", "parasail_provider"), "builtin")
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, "lookup") | _BUILT_IN | {"Provider": "provider"})

@@ -135,7 +135,7 @@ def sdk_model_names() -> list[str]:
     return [*get_args(EmbeddingModel), *get_args(ChatModel)]
 
 
-def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
+def dry_run_batch(batch_id: str) -> Any:
     """Return an SDK batch object for a dry run: it says that the batch is completed."""
     from openai.types.batch import Batch
 
@@ -145,7 +145,7 @@ def dry_run_batch(batch_id: str, endpoint: str = "/v1/chat/completions") -> Any:
         status="completed",
         completion_window="24h",
         created_at=0,
-        endpoint=endpoint,
+        endpoint="/v1/chat/completions",
         input_file_id="file-dry-run-input",
         output_file_id="file-dry-run-output",
         error_file_id="file-dry-run-error",

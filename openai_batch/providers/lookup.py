@@ -12,27 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UnknownProviderError, UsageError, did_you_mean
 
-from .builtin import all_providers, is_openai_model, openai_provider, parasail_provider
+from .builtin import is_openai_model
 from .keys import key_from_environment
 from .provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-__all__ = [
-    "Provider",
-    "all_providers",
-    "askable_providers",
-    "get_provider_by_base_url",
-    "get_provider_by_model",
-    "get_provider_by_name",
-    "is_known",
-    "known_providers",
-    "openai_models",
-    "openai_provider",
-    "parasail_provider",
-    "pick_provider",
-]
 
 openai_models: list[str]
 

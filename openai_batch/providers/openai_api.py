@@ -14,7 +14,7 @@ import re
 import time
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from openai_batch.errors import ApiError, BatchError, DownloadError, UnreachableError
@@ -95,15 +95,12 @@ class OpenAIBatchApi(BatchApi):
             other._client = own_connections(self._client)
         return other
 
-    def upload(
-        self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
-    ) -> RemoteFile:
+    def upload(self, stream: BinaryIO | FileSlice, filename: str) -> RemoteFile:
         """Upload a seekable file, and return its record; a retry starts from the beginning.
 
-        `progress` is called with the bytes sent so far. Raises ApiError if the provider has another number of bytes.
+        Raises ApiError if the provider has another number of bytes.
         """
-        whole = isinstance(stream, FileSlice) and progress is None
-        source = cast("FileSlice", stream) if whole else FileSlice(cast("BinaryIO", stream), progress=progress)
+        source = stream if isinstance(stream, FileSlice) else FileSlice(stream)
         size = len(source)
         fields = self.provider.upload_fields | {"purpose": self.provider.file_purpose}
 

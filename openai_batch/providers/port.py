@@ -61,10 +61,8 @@ class BatchApi(Protocol):
         """Close the connections, and let the next call read the key again."""
         ...
 
-    def upload(
-        self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
-    ) -> RemoteFile:
-        """Upload a seekable file, and return its record. `progress` is called with the bytes sent so far.
+    def upload(self, stream: BinaryIO | FileSlice, filename: str) -> RemoteFile:
+        """Upload a seekable file, and return its record.
 
         Raises ApiError if the provider has another number of bytes.
         """

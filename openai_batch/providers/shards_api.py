@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from openai_batch.cluster import batches
 from openai_batch.cluster.keep_running import keep_running, why_idle
@@ -54,13 +54,9 @@ class ShardsApi(BatchApi):
         """Let the next call open the store again."""
         self._opened = self._launcher = None
 
-    def upload(
-        self, stream: BinaryIO | FileSlice, filename: str, progress: Callable[[int], None] | None = None
-    ) -> RemoteFile:
+    def upload(self, stream: BinaryIO | FileSlice, filename: str) -> RemoteFile:
         """Write an input file into the store, with an index of its shards."""
-        source: Any = stream
-        if progress is not None or not isinstance(stream, FileSlice):
-            source = FileSlice(source, progress=progress)
+        source = stream if isinstance(stream, FileSlice) else FileSlice(stream)
         record = batches.add_input(self._store, source, filename, self._settings.rows_per_shard)
         return RemoteFile(record.id, record.size, record.created_at, record.filename)
 

@@ -21,9 +21,6 @@ RESULT_COLUMNS = (
 )
 """The columns of a result. `outcome` is success, refused, cut, error or missing."""
 
-INPUT_TOKENS, OUTPUT_TOKENS = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
-"""What the endpoints call the tokens of the prompt and of the answer."""
-
 
 def flat(result: Result) -> tuple[Any, ...]:
     """Return the values of a result for RESULT_COLUMNS. If the model refused, the text of the refusal is the answer."""
@@ -42,7 +39,9 @@ def flat(result: Result) -> tuple[Any, ...]:
 
 def token_counts(result: Result) -> tuple[Any, Any]:
     """Return the tokens of the prompt and of the answer, each None if the provider did not count them."""
-    return first_of(result.usage, INPUT_TOKENS), first_of(result.usage, OUTPUT_TOKENS)
+    usage = result.usage
+    given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return usage.get("input_tokens") if given is None else given, usage.get("output_tokens") if made is None else made
 
 
 def cell_of(answer: Any) -> Any:
@@ -52,11 +51,3 @@ def cell_of(answer: Any) -> Any:
 
 def _has_object(answer: Any) -> bool:
     return isinstance(answer, dict) or (isinstance(answer, list) and any(map(_has_object, answer)))
-
-
-def first_of(values: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """Return the first of these values that is there and not None; None if there is none."""
-    for name in names:
-        if (value := values.get(name)) is not None:
-            return value
-    return None

@@ -11,7 +11,6 @@ from openai_batch.errors import count_text
 from openai_batch.hidden_keys import beginning
 
 from .answers import Answer, answer_in
-from .body_parts import choices_in, reasoning_in, tool_calls_in
 from .outcome import NO_RESULT, SUCCEEDED, Outcome, Verdict
 from .reasons import ResultError, failed_with, has_content, own_failure
 from .result_line import UNREADABLE, ResultLine, read_json, read_line
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 Judge: TypeAlias = "Callable[[bytes], Result]"
 """Reads a result line and decides its outcome: `Result.of`, or with a check against the request (`fitting`)."""
 
+_REASONING = ("reasoning_content", "reasoning", "thinking")  # where a message has it
 _SHOWN = 80  # the most characters of an answer in a result's `repr`
 
 
@@ -75,17 +75,31 @@ class Result:
     @property
     def choices(self) -> list[dict[str, Any]]:
         """The choices of a chat or a completion, as the provider sent them, in the order of their `index`."""
-        return choices_in(self.body)
+        choices = _objects(self.body, "choices")
+        return sorted(choices, key=lambda choice: index if isinstance(index := choice.get("index"), int) else 0)
 
     @property
     def tool_calls(self) -> list[dict[str, Any]]:
         """The tool calls of the answer, as the provider sent them; of several choices, those of all."""
-        return tool_calls_in(self.body)
+        calls = [call for message in self._messages for call in _objects(message, "tool_calls")]
+        made = ("function_call", "custom_tool_call")
+        return calls + [item for item in _objects(self.body, "output") if item.get("type") in made]
 
     @property
     def reasoning(self) -> str | None:
         """The text of the model's reasoning; None if the provider does not show it."""
-        return reasoning_in(self.body)
+        texts = []
+        for message in self._messages:
+            texts += [message[name] for name in _REASONING if isinstance(message.get(name), str)][:1]
+        for item in _objects(self.body, "output"):
+            if item.get("type") == "reasoning":
+                texts += [part.get("text") for name in ("content", "summary") for part in _objects(item, name)]
+        found = [text for text in texts if isinstance(text, str) and text]
+        return "\n".join(found) or None
+
+    @property
+    def _messages(self) -> list[dict[str, Any]]:
+        return [message for choice in self.choices if isinstance(message := choice.get("message"), dict)]
 
     @property
     def embedding(self) -> list[float] | None:
@@ -151,6 +165,12 @@ class Result:
         """
         code, _, message = verdict.cause.partition(": ")
         return cls(custom_id, Outcome.MISSING, error=ResultError(code, message, verdict.retryable))
+
+
+def _objects(owner: Any, name: str) -> list[dict[str, Any]]:
+    """Return the objects in the list that `owner` has under this name; none if it has no such list."""
+    items = owner.get(name) if isinstance(owner, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _judge(result: ResultLine, status: int | None, body: Any) -> tuple[ResultError | None, Answer]:

@@ -62,7 +62,7 @@ class Statistics:
         }
 
 
-def count_name(names: Counter[str], name: str, count: int = 1) -> None:
+def count_name(names: Counter[str], name: str) -> None:
     """Count the beginning of a name; beyond the first hundred, under `(other)`."""
     name = name[:_LENGTH]
-    names[name if name in names or len(names) < _NAMES else OTHER] += count
+    names[name if name in names or len(names) < _NAMES else OTHER] += 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Launcher", "State", "launcher_of", "worker_options"]
 
 
-def launcher_of(settings: ShardSettings, token: str | None = None) -> Launcher:
+def launcher_of(settings: ShardSettings, token: str | None) -> Launcher:
     """Return the launcher that the settings name; `token` is the key of its API, if it has one."""
     if settings.launcher == "ray":
         from .ray import RayLauncher

@@ -38,7 +38,7 @@ from openai_batch.cluster.journal import ShardJournal, journal_lines
 from openai_batch.cluster.launchers.command import CommandLauncher
 from openai_batch.cluster.progress import progress
 from openai_batch.cluster.settings import ShardSettings
-from openai_batch.cluster.store import FolderStore, StoredObject
+from openai_batch.cluster.store import FolderStore
 from openai_batch.cluster.worker import shards_of
 from openai_batch.errors import BatchError, InputError, NotFoundError, UnreachableError, UsageError
 from openai_batch.files.locks import WINDOWS
@@ -51,6 +51,8 @@ from openai_batch.providers.provider import Provider
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from openai_batch.files.object_store import ObjectInfo
 
 
 @pytest.fixture
@@ -205,7 +207,7 @@ class Bucket(FolderStore):
         """Return None for the keys of journals, which are not files in a bucket."""
         return None if "/journal/" in key else super().path(key)
 
-    def list(self, folder: str) -> Iterator[StoredObject]:
+    def list(self, folder: str) -> Iterator[ObjectInfo]:
         """Yield the objects."""
         return self._files.list(folder)
 
@@ -293,7 +295,7 @@ def test_workers_are_started_by_one_process(tmp_path: Path) -> None:
     together = threading.Barrier(2)
 
     class Late(FolderStore):
-        def find(self, key: str) -> StoredObject | None:
+        def find(self, key: str) -> ObjectInfo | None:
             found = super().find(key)
             together.wait(10)
             return found
