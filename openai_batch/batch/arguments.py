@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai_batch.errors import UsageError
@@ -24,6 +26,12 @@ def check_interval(interval: object) -> None:
     """Raise UsageError for an interval that is not a number of seconds."""
     if not isinstance(interval, int | float):
         raise UsageError(f"interval= is {interval!r}; nothing was sent", hint="give a number of seconds")
+
+
+def check_not_folder(target: object) -> None:
+    """Raise UsageError if the place for results is the path of a folder. An open file has no path."""
+    if isinstance(target, str | os.PathLike) and Path(target).is_dir():
+        raise UsageError(f"{os.fspath(target)} is a folder, not a file; nothing was sent", hint="name a file in it")
 
 
 def checked_metadata(metadata: Any) -> Mapping[str, str]:

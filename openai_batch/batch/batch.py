@@ -33,7 +33,7 @@ from openai_batch.providers.lookup import (
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint, path_among
 
-from .arguments import NOT_GIVEN, check_interval, check_provider, checked_metadata, client_options
+from .arguments import NOT_GIVEN, check_interval, check_not_folder, check_provider, checked_metadata, client_options
 from .input_file import InputFile, OpenInputFile, PathInputFile
 from .warn import warn, warn_of_unsent_key
 
@@ -182,10 +182,13 @@ class Batch:
 
         Raises InputError (a ValueError) with every problem of a ready input, AuthError if there is no key or it is
         refused, ApiError if the provider does not create the batch, UncertainError if it is unknown whether it did.
+        Raises UsageError (a ValueError) if the output or error file is a folder.
         """
         if self.batch_id is not None and self.batch_id != DRY_RUN_ID:
             return self.batch_id
         if self._attempt is None:
+            for target in (self.output_file, self.error_file):
+                check_not_folder(target)
             input_file, ready = self._input_to_send()
             report = self._check(input_file) if ready else None
             provider, endpoint = self._destination()

@@ -102,6 +102,8 @@ class RequestSpec:
             )
         if "model" in self.params:
             raise UsageError("a parameter cannot set the model", hint="name it with --model")
+        if self.params.get("stream"):
+            raise UsageError("a batch request cannot stream its answer", hint="leave stream out")
         if self.schema is not None and self._has_format:
             raise UsageError("--schema sets the format of the answers, and a --param too", hint="leave out one of them")
 

@@ -34,6 +34,7 @@ def files() -> None:
         ("run t.csv -m e --inline-images", "--inline-images is for the columns of --image", "--image COLUMN"),
         ("run t.csv -m e --id id --prefix row", "--prefix and --id cannot be used together", "choose one"),
         ("run t.csv -m e --param model=f", "a parameter cannot set the model", "--model"),
+        ("prepare t.csv -m e --param stream=true", "a batch request cannot stream its answer", "leave stream out"),
         ("run t.csv -m e --schema schema.json --param response_format=x", "--schema sets the format", "leave out"),
         (
             "run t.csv -m e --endpoint responses --schema schema.json --param text='{\"format\": 1}'",

@@ -401,3 +401,15 @@ def test_the_docstring_says_that_no_record_is_kept() -> None:
     assert "It keeps no record." in text
     assert "`Jobs` keeps a record" in text
     assert sys.modules["openai_batch"].Jobs is Jobs
+
+
+@pytest.mark.parametrize("name", ["output_file", "error_file"])
+def test_a_folder_for_results_is_refused_before_anything_is_sent(stub: Stub, tmp_path: Path, name: str) -> None:
+    """If the output or the error file is a folder, `submit` fails, and another path can be given."""
+    targets: dict[str, Any] = {name: tmp_path}
+    batch = Batch(line(), provider="openai", **targets)
+    with pytest.raises(ValueError, match="is a folder, not a file; nothing was sent"):
+        batch.submit()
+    assert not stub.seen("POST", ".*")
+    setattr(batch, name, tmp_path / "results.jsonl")
+    batch.submit()
