@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 _MAX_MESSAGE = 5_000
 _MAX_CELL = 10_000
-_COMMAND = re.compile(r"`[^`]+`")
-_NO_BREAK = "\x1f"  # stands for a space; no message contains it, since control characters are escaped
 """Characters of a message, and of a cell in a table of answers, that are shown."""
 
+_COMMAND = re.compile(r"`[^`]+`")
+_NO_BREAK = "\x1f"  # stands for a space; no message contains it, since control characters are escaped
 _SIDE_BY_SIDE = 60  # the least columns of a window in which prompts and answers are side by side
 
 

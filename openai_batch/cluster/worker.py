@@ -254,7 +254,7 @@ class Worker:
 
     def _give_sign(self) -> None:
         done = {shard.number: (len(shard.results), shard.failed) for shard in self._open}
-        trouble = self._upstream.trouble if self._upstream is not None else None
+        trouble = self._upstream.trouble() if self._upstream is not None else None
         with self._signs:
             if not self._ended:
                 self._store.replace(self._sign_key, msgspec.json.encode(Sign(done, trouble or "")))

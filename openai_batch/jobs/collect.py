@@ -28,7 +28,7 @@ from openai_batch.results.tally import Tally
 
 from .advice import advice
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
-from .missing_rows import MissingRows
+from .missing_rows import MissingRows, was_written
 from .output_file import check_missing, check_output, inputs_of, publish_output
 from .provider_files import (
     copy_file,
@@ -100,7 +100,8 @@ def collect(
     if file is not None:
         check_output(workflow, file, job, options.earlier, force=force)
     if missing is not None:
-        check_missing(missing, file, inputs_of(job), force=force or job.output_path is not None)
+        own = job.output_path is not None or was_written(job, missing)
+        check_missing(missing, file, inputs_of(job), force=force or own)
     scratch = target if isinstance(target, Path) else paths.private_dir(paths.state_dir() / "spool") / "results"
     tally = Tally()
     missing_rows = MissingRows(job) if missing else None

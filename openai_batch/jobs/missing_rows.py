@@ -13,6 +13,8 @@ from openai_batch.requests.row_set import RowSet
 from .store import job_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from openai_batch.files.stored_file import Target
     from openai_batch.results.outcome import Verdict
 
@@ -53,13 +55,19 @@ class MissingRows:
                     for row, line in enumerate(source):
                         if row not in self._answered:
                             out.write(line)
-            publish(out, part, target, replace=replace or self._wrote(target))
+            publish(out, part, target, replace=replace or was_written(self._job, target))
 
-    def _wrote(self, target: Target) -> bool:
-        """Return whether a file has only lines of the job's requests, in their order, as `write` leaves it."""
-        if isinstance(target, StoredFile) or not target.is_file():
-            return False
-        with contextlib.suppress(BatchError), contextlib.ExitStack() as stack:
-            requests = stack.enter_context(job_folder.check_input(self._job).open("rb"))
-            return all(line in requests for line in stack.enter_context(target.open("rb")))
+
+def was_written(job: JobRecord, target: Target) -> bool:
+    """Return whether a file may be replaced because `MissingRows.write` wrote it for this job."""
+    with contextlib.suppress(BatchError):
+        return target.is_file() and has_lines_of(job_folder.check_input(job), target)
+    return False
+
+
+def has_lines_of(requests: Path, target: Target) -> bool:
+    """Return whether a file has only lines of a file of requests, in their order, as `MissingRows.write` leaves it."""
+    if isinstance(target, StoredFile) or not target.is_file():
         return False
+    with requests.open("rb") as lines, target.open("rb") as written:
+        return all(line in lines for line in written)

@@ -123,7 +123,9 @@ def _words(target: str) -> list[str]:
     try:
         words = command_words(target.removeprefix(_COMMAND))
     except ValueError:
-        words = []
+        raise UsageError(
+            f"--notify {target!r}: a quote has no end", hint="close it, or put a backslash before it"
+        ) from None
     if not words:
         raise UsageError(f"--notify {target!r} has no command", hint=f"--notify '{_COMMAND}notify-send Done'")
     return words

@@ -15,6 +15,7 @@ from .budget import check_submission
 from .cancel import withdraw
 from .input_name import input_files
 from .job_spec import SubmitOptions
+from .missing_rows import has_lines_of
 from .output_file import check_missing, check_output
 from .recover import look_back
 from .reuse import ReusePlan, find_reusable, plan_submission
@@ -57,7 +58,9 @@ def preview(workflow: Workflow, spec: JobSpec, folder: Path, options: SubmitOpti
     if options.output is not None:
         check_output(workflow, options.output, known, plan.earlier, force=options.force, inputs=inputs)
     if options.missing is not None:
-        check_missing(options.missing, options.output, inputs, force=options.force or known is not None)
+        before = known is not None or bool(plan.earlier.used)  # then it may be the file of this job or an earlier one
+        own = before and has_lines_of(spec.batch_file.path, options.missing)
+        check_missing(options.missing, options.output, inputs, force=options.force or own)
     if known is None:
         workflow.registry.check_name(spec.name, spec.input_name, plan.earlier)
     return plan

@@ -218,8 +218,8 @@ class Routes:
 
     def _shown(self, record: BatchRecord) -> dict[str, Any]:
         """Return a batch as the API shows it; if it makes no progress, `errors` says why."""
-        trouble = self.upstream.trouble if record.status == "in_progress" else None
-        if trouble is not None:
+        waiting = self.executor.waiting_tasks(record.id)
+        if record.status == "in_progress" and (trouble := self.upstream.trouble(waiting)) is not None:
             record = replace(record, errors=batches.fault("upstream_unavailable", trouble))
         return api_objects.batch_object(record)
 

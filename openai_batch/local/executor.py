@@ -29,6 +29,8 @@ from .server_log import log
 from .store import ACTIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .result_lines import ResultRecord
     from .settings import LocalSettings
     from .store import BatchRecord, RowRecord, Store
@@ -71,6 +73,10 @@ class Executor:
     def active(self) -> int:
         """The number of batches that have not ended."""
         return len(self._tasks)
+
+    def waiting_tasks(self, batch_id: str) -> Collection[asyncio.Task[None]]:
+        """Return the tasks of a batch whose requests wait. Any thread may call it."""
+        return next((run.waiting_tasks for run in tuple(self._running) if run.batch.id == batch_id), ())
 
     async def start(self) -> None:
         """Start the workers, and continue every batch that has not ended."""

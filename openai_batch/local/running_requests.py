@@ -25,6 +25,11 @@ class RunningRequests:
         """The number of requests that wait for their turn or for the next try."""
         return len(self._waiting)
 
+    @property
+    def waiting_tasks(self) -> tuple[asyncio.Task[None], ...]:
+        """The tasks of these requests. Any thread may read it."""
+        return tuple(self._waiting)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Note that this task runs a request, which waits for its turn or for the next try."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class _Wish(NamedTuple):
     avoid: Target | None  # where it has failed
     model: str | None  # the model that it needs; None if each target may run it
     patient: bool  # whether it waits while no target can be reached
+    task: asyncio.Task[Any] | None  # what runs it
 
 
 class Pool:
@@ -141,7 +142,7 @@ class Pool:
         if free:
             return self._take(min(free, key=lambda target: target.active / target.allowed))
         waiter: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = _Wish(avoid, model, patient)
+        self._waiting[waiter] = _Wish(avoid, model, patient, asyncio.current_task())
         if not patient:
             self.fail_stranded()
         try:
@@ -198,11 +199,16 @@ class Pool:
         able = self._suitable(None, model)
         return [] if any(target.alive or target.embedded for target in able) else able
 
-    def missed(self) -> Target | None:
-        """Return a target that cannot be reached, and for which a request waits; None if there is none."""
+    def missed(self, tasks: Collection[asyncio.Task[Any]] | None = None) -> Target | None:
+        """Return a target that cannot be reached, and for which a request waits; None if there is none.
+
+        Only the requests that `tasks` run count, or all if it is None. Any thread may call it.
+        """
         if all(target.alive for target in self.targets):
             return None
-        return next((target for wish in self._waiting.values() for target in self.away(wish.model)), None)
+        wishes = tuple(self._waiting.values())  # at once: the loop changes them while another thread reads
+        wanted = (wish for wish in wishes if tasks is None or wish.task in tasks)
+        return next((target for wish in wanted for target in self.away(wish.model)), None)
 
     def alone(self, target: Target | None) -> bool:
         """Return whether no other target can be reached."""

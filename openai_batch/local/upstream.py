@@ -23,7 +23,7 @@ from .settings import UPSTREAM_CONCURRENCY
 from .targets import CallError, NotSentError, Pool, Target
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from .settings import LocalSettings
@@ -93,11 +93,13 @@ class Upstream:
         """Whether no upstream can be reached."""
         return not any(target.alive or target.embedded for target in self.pool.targets)
 
-    @property
-    def trouble(self) -> str | None:
-        """Why no target answers, or none of those that have the model of a waiting request; None if all is well."""
+    def trouble(self, tasks: Collection[asyncio.Task[Any]] | None = None) -> str | None:
+        """Return why no target answers, or none of those that have the model of a waiting request; None if all is well.
+
+        Only the waiting requests that `tasks` run count, or all if it is None. Any thread may call it.
+        """
         targets = self.pool.targets
-        target = self.pool.missed()
+        target = self.pool.missed(tasks)
         if target is None and all(each.trouble for each in targets):
             target = next((each for each in targets if each.alive), targets[0])
         if target is None:

@@ -76,11 +76,11 @@ def _check_notify(path: Path, notify: Any) -> None:
         raise ConfigError(f"{path}: notify contains a URL, and its keys do not belong in this file", hint=hint)
     for number, target in enumerate(notify, 1):
         try:
-            shlex.split(target, posix=os.name != "nt")  # of a command, each quote must have an end
-            known = _TARGET.fullmatch(target)
+            shlex.split(target, posix=os.name != "nt")
         except ValueError:
-            known = None
-        if not known:
+            hint = "close it, or put a backslash before it"
+            raise ConfigError(f"{path}: entry {number} of notify: a quote has no end", hint=hint) from None
+        if not _TARGET.fullmatch(target):
             hint = "each is bell, cmd:COMMAND, env:VARIABLE or none; `obatch help notify` explains them"
             raise ConfigError(f"{path}: entry {number} of notify is not known", hint=hint)
 

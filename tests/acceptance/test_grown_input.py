@@ -389,6 +389,38 @@ def test_a_foreign_output_is_refused_before_waiting(faulty: FaultServer) -> None
     assert len(faulty.batches) == 1
 
 
+def test_the_file_of_missing_requests_is_renewed_when_the_input_has_grown(faulty: FaultServer) -> None:
+    """If the input has grown, the same command with --missing replaces the file that it wrote before."""
+    plan = "fault:rows=mixed"
+    table("a", "b")
+    run("--missing", "rest.jsonl", plan=plan, code=5)
+    assert ids("rest.jsonl") == ["line-2"]
+    table("a", "b", "c", "d")
+    run("--missing", "rest.jsonl", plan=plan, code=5)
+    assert sent(faulty) == [["a", "b"], ["b", "c", "d"]]
+    assert ids("rest.jsonl") == ["line-3"]
+
+
+def test_the_file_of_missing_requests_is_renewed_if_results_go_to_standard_output(faulty: FaultServer) -> None:
+    """The same command again replaces the file of --missing, also if it writes the results to standard output."""
+    table("a", "b")
+    for _ in range(2):
+        run("--missing", "rest.jsonl", plan="fault:rows=mixed", output="-", code=5)
+        assert ids("rest.jsonl") == ["line-2"]
+    assert len(faulty.batches) == 1
+
+
+def test_missing_does_not_replace_an_unrelated_file_if_the_job_was_not_sent(faulty: FaultServer) -> None:
+    """If a job is stored and was not sent, --missing does not replace an unrelated file either: nothing is sent."""
+    table("a", "b")
+    run(plan="fault:upload=400*1", code=1)
+    Path("precious.jsonl").write_text("precious", encoding="utf-8")
+    told = run("--missing", "precious.jsonl", plan="fault:upload=400*1", code=1)
+    assert "precious.jsonl already exists" in told
+    assert Path("precious.jsonl").read_text(encoding="utf-8") == "precious"
+    assert not faulty.batches
+
+
 def test_missing_does_not_replace_an_unrelated_file(faulty: FaultServer) -> None:
     """--missing does not replace an unrelated file, and nothing is sent."""
     table("a", "b")

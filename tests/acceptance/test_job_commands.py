@@ -170,7 +170,7 @@ def test_the_exit_codes_of_status(faulty: FaultServer) -> None:
     submit("two", "fault:end=failed")
     failed = invoke("status").succeeded()
     assert failed.fields["error"].endswith("(invalid_json_line)")
-    assert invoke("status", "--exit-code").code == 5
+    invoke("status", "--exit-code").failed(5, "failed", "obatch")  # with one hint
     assert invoke("status", "1", "--exit-code").code == 0
 
 

@@ -104,7 +104,7 @@ def test_a_notification_that_fails_is_a_warning(faulty: FaultServer, tmp_path: P
     [
         ("email", 2, "'email' is not known", "bell"),
         ("cmd:", 2, "has no command", "cmd:"),
-        ("cmd:'", 2, "has no command", "cmd:"),
+        ("cmd:'", 2, "a quote has no end", "close it"),
         (f"env:json://{MARK}", 2, "must name an environment variable", "export VARIABLE"),
         ("env:NO_SUCH", 2, "NO_SUCH is not set", "export NO_SUCH"),
         (f"nonsense://{MARK}/x", 2, "nonsense://… is not a URL that Apprise knows", "services"),

@@ -127,7 +127,7 @@ OFF: list[tuple[str, str]] = [
     (ACME + 'headers = { "Content-Length" = "5" }', "headers: Content-Length is set for each request"),
     (ACME + 'api_key_command = [""]', "api_key_command is not a command"),
     (ACME + 'api_key_command = ["pass", "a\\u0000"]', "api_key_command is not a command"),
-    ("notify = ['cmd:say \"x']", "entry 1 of notify is not known"),
+    ("notify = ['cmd:say \"x']", "entry 1 of notify: a quote has no end"),
     ('notify = ["slack"]', "entry 1 of notify is not known"),
     ('notify = ["bell", "env:sk-secret"]', "entry 2 of notify is not known"),
     ("[providers.local]\nconcurency = 3", r"\[providers.local\] unknown key 'concurency'"),

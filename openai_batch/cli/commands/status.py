@@ -40,8 +40,8 @@ def status(
             found = ask_expiry(current.workflow, found)
         current.reporter.close()
         show_job(Output(as_json=json, quiet=quiet), found, quiet=found.status)
-        if not json and not quiet:
-            errors.hint(next_command(found))
         if exit_code and found.incomplete:
             failed = count_text(found.counts.failed, "request")
             raise IncompleteError(f"job {found.id} {found.status}, {failed} failed", hint=next_command(found))
+        if not json and not quiet:
+            errors.hint(next_command(found))
