@@ -148,6 +148,8 @@ def test_jobs_can_be_sent_to_another_process() -> None:
         ("parallel", 100),
         ("prices", {"*": 1}),
         ("create_timeout", 0),
+        ("create_grace", "1"),
+        ("create_grace", -1),
         ("output_expires_after", 5),
         ("base_url", 5),
     ],
