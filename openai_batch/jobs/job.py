@@ -149,7 +149,7 @@ class Job:
         Parts of a started job that are not sent yet are sent first. After a lost connection or a busy server it asks
         again later. Raises BatchError if no part of the job was ever sent (submit it again), and WaitTimeoutError when
         `timeout` seconds have passed; the job keeps running. Failed requests are sent again up to `retries` times if
-        that can help, with a new timeout each time.
+        that can help, with a new timeout each time, unless the job is cancelled while this waits.
         """
         from .retry import wait_and_retry
 
@@ -166,10 +166,12 @@ class Job:
         import asyncio
 
         check_arguments({"timeout": timeout, "retries": retries})
+        before = await asyncio.to_thread(self._known)
         await self._wait_once_async(timeout)
         for _ in range(retries or 0):
-            if not await asyncio.to_thread(self._retry_once):
+            if not await asyncio.to_thread(self._retry_once, before):
                 break
+            before = self._row
             await self._wait_once_async(timeout)
         return self
 
@@ -230,12 +232,12 @@ class Job:
             )
             await asyncio.sleep(delay)
 
-    def _retry_once(self) -> bool:
-        """Send the failed requests again where that can help; return whether any were sent."""
+    def _retry_once(self, before: JobRecord) -> bool:
+        """Send the failed requests again where that can help; return whether any were sent (see `retry_once`)."""
         from .retry import retry_once
 
         with self._session.work() as workflow:
-            sent = retry_once(workflow, self._known())
+            sent = retry_once(workflow, self._known(), before)
         self._known()
         return sent
 

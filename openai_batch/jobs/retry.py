@@ -25,7 +25,7 @@ from .budget import check_retry, max_cost_of
 from .collect import Collected, raise_if_incomplete, result_lines
 from .missing_reasons import ANSWERED_ELSEWHERE, NO_OUTPUT, WITHDRAWN, MissingReasons
 from .store import job_folder
-from .store.records import DIRECT, IMPORTED_URL, RETRY, PartRecord
+from .store.records import DIRECT, DONE, IMPORTED_URL, RETRY, PartRecord
 from .store.reused_answers import skipped_rows
 
 if TYPE_CHECKING:
@@ -238,21 +238,28 @@ def _requests(
 def wait_and_retry(workflow: Workflow, job: JobRecord, *, timeout: float | None = None, retries: int = 0) -> JobRecord:
     """Wait for a job, then send its failed requests again, up to `retries` times, while that can help.
 
-    `timeout` is in seconds, for each wait. Raises the errors of `Workflow.wait` and `retry`.
+    `timeout` is in seconds, for each wait. If the job is cancelled during a wait, nothing is sent again. Raises the
+    errors of `Workflow.wait` and `retry`.
     """
-    job = workflow.wait(job, timeout=timeout)
+    ended = workflow.wait(job, timeout=timeout)
     for _ in range(retries):
-        if not retry_once(workflow, job):
+        if not retry_once(workflow, ended, job):
             break
-        job = workflow.wait(workflow.registry.job(job.id), timeout=timeout)
+        job = workflow.registry.job(job.id)
+        ended = workflow.wait(job, timeout=timeout)
     return workflow.registry.job(job.id)
 
 
-def retry_once(workflow: Workflow, job: JobRecord) -> bool:
+def retry_once(workflow: Workflow, job: JobRecord, before: JobRecord) -> bool:
     """Send the failed requests of an ended job again if that can help; return whether any were sent.
 
-    They are not sent if the job could then cost more than was allowed for it.
+    They are not sent if the job could then cost more than was allowed for it, or if it was cancelled since it was read
+    as `before`: who cancels a job does not want to pay for the rest.
     """
+    ended_before = {part.number for part in before.parts if part.state in DONE}
+    if any(part.batch_id and part.status == "cancelled" and part.number not in ended_before for part in job.parts):
+        workflow.reporter.note(f"job {job.id} was cancelled: its requests are not sent again")
+        return False
     try:
         again = retry(workflow, job, survey(workflow, job))
     except CostError as exc:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from openai_batch import Jobs
 from openai_batch.errors import ApiError, IncompleteError, UncertainError
 from openai_batch.jobs.cancel import cancel, withdraw
 from openai_batch.jobs.collect import collect, raise_if_incomplete
@@ -18,6 +22,7 @@ from openai_batch.results.outcome import Outcome
 if TYPE_CHECKING:
     from support.workbench import Workbench
 
+    from openai_batch.jobs.job import Job
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
@@ -162,3 +167,43 @@ def test_one_batch_that_cannot_be_cancelled_does_not_stop_the_others(workbench: 
     job = workflow.registry.job(job.id)
     assert job.submitted
     assert workflow.wait(cancel(workflow, job), timeout=60).status == "cancelled"
+
+
+@pytest.mark.parametrize("kind", ["wait", "wait_async"])
+def test_a_job_that_is_cancelled_during_a_wait_is_not_sent_again(workbench: Workbench, kind: str) -> None:
+    """Automatic retries end with the cancellation. A wait that begins after it, with retries, sends the job again."""
+
+    def wait(job: Job) -> None:
+        asyncio.run(job.wait_async(retries=2)) if kind == "wait_async" else job.wait(retries=2)
+
+    with Jobs() as jobs, ThreadPoolExecutor(1) as pool:
+        job = jobs.submit(workbench.write(f"fault:rows=absent;steps={RUNS[:59]}"), provider="faulty")
+        waiting = pool.submit(wait, jobs.get(job.id))
+        while not (batch := next(iter(workbench.server.batches.values()))).looks:
+            time.sleep(0.01)
+        job.cancel()
+        waiting.result(60)
+        assert batch.cancelled
+        assert len(workbench.server.batches) == 1
+        assert job.refresh().status == "cancelled"
+        again = pool.submit(wait, job)
+        while len(workbench.server.batches) == 1 and not again.done():
+            time.sleep(0.01)
+        jobs.get(job.id).cancel()
+        again.result(60)
+        assert len(workbench.server.batches) == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_is_cancelled_elsewhere_sends_nothing_again(workbench: Workbench) -> None:
+    """`run --retries` says that the job was cancelled, and keeps what its batch has answered."""
+    workbench.write(f"fault:rows=absent;steps={RUNS}")
+    running = workbench.command("run", "in.jsonl", "-p", "faulty", "-o", "out.jsonl", "--retries", "2")
+    while not any(batch.looks for batch in workbench.server.batches.values()):
+        time.sleep(0.01)
+    assert "cancel" in workbench.command("cancel", "1").communicate(timeout=60)[0]
+    told = running.communicate(timeout=60)[1]
+    assert running.returncode == 5, told
+    assert "job 1 was cancelled: its requests are not sent again" in told
+    assert len(workbench.server.batches) == 1
+    assert len(workbench.rows()) == 2

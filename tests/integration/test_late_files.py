@@ -52,7 +52,7 @@ def test_retries_check_the_answers(workbench: Workbench) -> None:
     job = workflow.wait(start(workflow, workbench.spec("fault:rows=absent"))[0], timeout=60)
     workflow.registry.set_part(job.parts[0], counts=Counts(4, 4, 0))
     job = workflow.registry.job(job.id)
-    assert retry_once(workflow, job)
+    assert retry_once(workflow, job, job)
     assert len(workbench.server.batches) == 2
 
 
