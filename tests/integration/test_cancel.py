@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openai_batch.jobs.store.records import JobRecord
     from openai_batch.jobs.workflow import Workflow
 
-RUNS = ",".join(["in_progress"] * 30)
+RUNS, FEW = (",".join(["in_progress"] * polls) for polls in (30, 5))
 
 
 def half_sent(workbench: Workbench, plan: str = "fault:steps=in_progress") -> tuple[Workflow, JobRecord]:
@@ -177,7 +177,7 @@ def test_a_job_that_is_cancelled_during_a_wait_is_not_sent_again(workbench: Work
         asyncio.run(job.wait_async(retries=2)) if kind == "wait_async" else job.wait(retries=2)
 
     with Jobs() as jobs, ThreadPoolExecutor(1) as pool:
-        job = jobs.submit(workbench.write(f"fault:rows=absent;steps={RUNS[:59]}"), provider="faulty")
+        job = jobs.submit(workbench.write(f"fault:rows=absent;steps={FEW}"), provider="faulty")
         waiting = pool.submit(wait, jobs.get(job.id))
         while not (batch := next(iter(workbench.server.batches.values()))).looks:
             time.sleep(0.01)
