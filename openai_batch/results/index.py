@@ -5,6 +5,7 @@ Nearly all lines are plain successes: whole blocks of them are parsed at once.
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import BOM_UTF8
 from itertools import accumulate
@@ -204,11 +205,19 @@ class _PlaceCollector:
 
 def reader(streams: list[BinaryIO]) -> Callable[[Place], bytes]:
     r"""Return a function that reads the line at a place, ended by `\n` without `\r`."""
+    try:
+        files = [stream.fileno() for stream in streams]
+        pread = os.pread
+    except (OSError, AttributeError):  # the streams are in memory, or this is Windows
 
-    def read(place: Place) -> bytes:
-        stream = streams[place.stream]
-        stream.seek(place.offset)
-        return stream.read(place.length).removesuffix(b"\r") + b"\n"
+        def read(place: Place) -> bytes:
+            stream = streams[place.stream]
+            stream.seek(place.offset)
+            return stream.read(place.length).removesuffix(b"\r") + b"\n"
+    else:
+
+        def read(place: Place) -> bytes:
+            return pread(files[place.stream], place.length, place.offset).removesuffix(b"\r") + b"\n"
 
     return read
 
