@@ -84,7 +84,7 @@ def read_mutants() -> list[Mutant]:
 
 def copy_tree(target: Path) -> None:
     """Copy the files that the tests need."""
-    for name in ("openai_batch", "tests"):
+    for name in ("openai_batch", "tests", "completions"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", target)
 
