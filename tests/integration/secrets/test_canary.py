@@ -182,16 +182,18 @@ def test_a_key_that_the_server_repeats_is_removed(here: Workbench, status: int, 
 
 
 def test_a_page_that_repeats_the_key_instead_of_results(here: Workbench) -> None:
-    """A page that is sent instead of a result file is shown in part, without the key."""
+    """A page that is sent instead of a result file is shown in part, without the key, and without that of others."""
+    other = "sk-another-account-0123456789"
     here.write("fault:end=completed")
     assert run("submit", "in.jsonl", "-p", "faulty").code == 0
     assert run("wait").code == 0
     for file in here.server.files.values():
         if file.purpose == "batch_output":
-            file.data = f"Incorrect API key provided: {KEY}.".encode()
+            file.data = f"Incorrect API key provided: {other}, {KEY}.".encode()
     ran = run("download", "-o", "out.jsonl")
     assert ran.code == 1
     assert "Incorrect API key provided" in ran.said
+    assert other not in ran.said
     assert_key_absent(ran, folders=places(here))
 
 
