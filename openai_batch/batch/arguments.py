@@ -28,10 +28,11 @@ def check_interval(interval: object) -> None:
         raise UsageError(f"interval= is {interval!r}; nothing was sent", hint="give a number of seconds")
 
 
-def check_not_folder(target: object) -> None:
-    """Raise UsageError if the place for results is the path of a folder. An open file has no path."""
-    if isinstance(target, str | os.PathLike) and Path(target).is_dir():
-        raise UsageError(f"{os.fspath(target)} is a folder, not a file; nothing was sent", hint="name a file in it")
+def check_not_folders(*targets: object) -> None:
+    """Raise UsageError if one of the places for results is the path of a folder. An open file has no path."""
+    for target in targets:
+        if isinstance(target, str | os.PathLike) and Path(target).is_dir():
+            raise UsageError(f"{os.fspath(target)} is a folder, not a file", hint="name a file in it")
 
 
 def checked_metadata(metadata: Any) -> Mapping[str, str]:

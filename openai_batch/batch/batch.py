@@ -33,7 +33,7 @@ from openai_batch.providers.provider import Provider  # noqa: TC001 - `typing.ge
 from openai_batch.requests.build import Request, build_request, request_line
 from openai_batch.requests.endpoints import ENDPOINTS, NOUNS, BatchType, kind_of_endpoint, path_among
 
-from .arguments import NOT_GIVEN, check_interval, check_not_folder, check_provider, checked_metadata, client_options
+from .arguments import NOT_GIVEN, check_interval, check_not_folders, check_provider, checked_metadata, client_options
 from .input_file import InputFile, OpenInputFile, PathInputFile
 from .warn import warn, warn_of_unsent_key
 
@@ -187,8 +187,7 @@ class Batch:
         if self.batch_id is not None and self.batch_id != DRY_RUN_ID:
             return self.batch_id
         if self._attempt is None:
-            for target in (self.output_file, self.error_file):
-                check_not_folder(target)
+            check_not_folders(self.output_file, self.error_file)
             input_file, ready = self._input_to_send()
             report = self._check(input_file) if ready else None
             provider, endpoint = self._destination()
@@ -481,6 +480,7 @@ class Batch:
             return None, None
         for fault in info.errors:
             warn(f"{info.id} {info.status}: {fault}")
+        check_not_folders(self.output_file, self.error_file)
         name = safe_name(info.id)
         output = self._save(info.output_file_id, self.output_file or f"{name}-output.jsonl")
         error = self._save(info.error_file_id, self.error_file or f"{name}-errors.jsonl")

@@ -84,9 +84,9 @@ def answer_line(request: DirectRequest, status: int, body: bytes) -> bytes:
 def answer_part(registry: Registry, api: BatchApi, job: JobRecord, part: PartRecord) -> PartRecord:
     """Answer the requests of a planned part that are not in its journal yet, and return the part, which has ended.
 
-    If its status becomes CANCELLING, no more requests are sent.
-    Call it while the job is locked. Raises InputError if its requests have changed, AuthError, and UnreachableError if
-    the provider cannot be reached; the journal keeps what was answered.
+    If its status becomes CANCELLING, no more requests are sent. Call it while the job is locked. Raises InputError if
+    its requests have changed, AuthError, and UnreachableError if the provider cannot be reached; the journal keeps what
+    was answered.
     """
     source = job_folder.check_input(job, part)
     api.make_ready()

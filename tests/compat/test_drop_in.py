@@ -408,8 +408,21 @@ def test_a_folder_for_results_is_refused_before_anything_is_sent(stub: Stub, tmp
     """If the output or the error file is a folder, `submit` fails, and another path can be given."""
     targets: dict[str, Any] = {name: tmp_path}
     batch = Batch(line(), provider="openai", **targets)
-    with pytest.raises(ValueError, match="is a folder, not a file; nothing was sent"):
+    with pytest.raises(ValueError, match="is a folder, not a file"):
         batch.submit()
     assert not stub.seen("POST", ".*")
     setattr(batch, name, tmp_path / "results.jsonl")
     batch.submit()
+
+
+def test_a_folder_for_the_results_of_an_ended_batch_is_refused(stub: Stub, tmp_path: Path) -> None:
+    """`download` says so, and writes the results when another path is given."""
+    first = Batch(line(), provider="openai")
+    first.submit_wait_download(interval=0)
+    batch = Batch(batch_id=first.batch_id, output_file=tmp_path, provider="openai")
+    with pytest.raises(ValueError, match="is a folder, not a file"):
+        batch.download()
+    batch.output_file = tmp_path / "again.jsonl"
+    batch.download()
+    assert (tmp_path / "again.jsonl").stat().st_size
+    assert len(stub.seen("POST", "/v1/batches$")) == 1
